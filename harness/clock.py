@@ -1,0 +1,94 @@
+"""
+The one door to time.
+
+Everything that waits, measures or stamps is given a :class:`Clock`. Durations come
+from ``monotonic``, which nobody can set; ``wall`` only stamps what people and
+other machines read. Both follow the running event loop, so that a loop whose clock
+jumps carries all of the program with it.
+"""
+
+import asyncio
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """
+    Time as the program sees it.
+    """
+
+    def monotonic(self) -> float:
+        """
+        Return seconds since some fixed point; never goes back.
+        """
+
+    def wall(self) -> float:
+        """
+        Return Unix time in seconds; may be stepped by others.
+        """
+
+    async def sleep(self, delay_s: float) -> None:
+        """
+        Return after ``delay_s`` seconds; at once, but not before others ran, for 0.
+        """
+
+    def timeout(self, delay_s: float | None) -> asyncio.Timeout:
+        """
+        Return a context manager that raises :class:`TimeoutError` after ``delay_s``.
+        """
+
+    def timeout_at(self, when_s: float | None) -> asyncio.Timeout:
+        """
+        Return a context manager that raises :class:`TimeoutError` at ``when_s``.
+
+        Args:
+            when_s: A point on the scale of :meth:`monotonic`, or None for never.
+        """
+
+
+class LoopClock:
+    """
+    The clock of the running event loop.
+
+    Args:
+        wall_epoch_s: None for the machine's wall clock. A number for a loop whose
+            time is not real: wall time is then this plus the loop's time.
+    """
+
+    def __init__(self, wall_epoch_s: float | None = None) -> None:
+        self._wall_epoch_s = wall_epoch_s
+
+    def monotonic(self) -> float:
+        """
+        Return the loop's time, or the machine's where no loop runs.
+        """
+        try:
+            return asyncio.get_running_loop().time()
+        except RuntimeError:
+            return time.monotonic()  # noqa: TID251
+
+    def wall(self) -> float:
+        """
+        Return Unix time in seconds.
+        """
+        if self._wall_epoch_s is None:
+            return time.time()  # noqa: TID251
+        return self._wall_epoch_s + self.monotonic()
+
+    async def sleep(self, delay_s: float) -> None:
+        """
+        Return after ``delay_s`` seconds.
+        """
+        await asyncio.sleep(delay_s)  # noqa: TID251
+
+    def timeout(self, delay_s: float | None) -> asyncio.Timeout:
+        """
+        Return a context manager that raises :class:`TimeoutError` after ``delay_s``.
+        """
+        return asyncio.timeout(delay_s)  # noqa: TID251
+
+    def timeout_at(self, when_s: float | None) -> asyncio.Timeout:
+        """
+        Return a context manager that raises :class:`TimeoutError` at ``when_s``.
+        """
+        return asyncio.timeout_at(when_s)  # noqa: TID251

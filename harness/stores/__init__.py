@@ -1,0 +1,3 @@
+"""
+Durable state: what was acknowledged survives.
+"""
