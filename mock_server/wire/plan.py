@@ -1,0 +1,106 @@
+"""
+An answer as a plan: bytes and waits, before anything touches a socket.
+
+A surface encodes its reply as a plan, faults change the plan, and the exchange
+writes it. Each step says only what happens; how long a paced chunk waits is sampled
+by the exchange, so that a plan is the same for every latency.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Pace(StrEnum):
+    """
+    Which latency comes before a chunk.
+    """
+
+    NONE = "none"
+    FIRST_TOKEN = "first_token"  # noqa: S105 - a text token, not a secret
+    TOKEN = "token"  # noqa: S105 - a text token, not a secret
+
+
+class Part(StrEnum):
+    """
+    What a chunk is within its answer, so that a fault can find it.
+    """
+
+    BODY = "body"
+    """All or a piece of a plain body."""
+
+    START = "start"
+    """The first event of a stream: the role, and the call if there is only one."""
+
+    DELTA = "delta"
+    """A piece of text, of arguments or of a refusal; or the start of a further call."""
+
+    FINISH = "finish"
+    """The event that carries the finish reason."""
+
+    USAGE = "usage"
+    DONE = "done"
+    """The end marker of a stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """
+    The status line and the headers.
+
+    Without a ``content-length`` among the headers the body is sent chunked.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """
+    Bytes that leave in one write; in a stream exactly one event.
+    """
+
+    data: bytes
+    pace: Pace = Pace.NONE
+    part: Part = Part.BODY
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """
+    Nothing is sent for so long.
+    """
+
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """
+    The answer is complete; the connection may serve another request.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """
+    The connection is closed (FIN) with the answer unfinished.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """
+    The connection is reset (RST).
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Hang:
+    """
+    Nothing more is sent, and the connection stays open until the client leaves.
+    """
+
+
+Step = Head | Chunk | Wait | End | Close | Reset | Hang
+Plan = tuple[Step, ...]
