@@ -1,0 +1,159 @@
+"""
+What the service can be told, and what it refuses.
+"""
+
+import pydantic
+import pytest
+
+from harness.errors import UsageError
+from harness.settings import ENVIRONMENT, ServiceSettings
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    """
+    Whoever says nothing gets the documented defaults.
+    """
+    settings = ServiceSettings()
+
+    assert settings.breaker.failure_threshold == 5
+    assert settings.breaker.break_duration == 30
+    assert (settings.breaker.probes_max, settings.breaker.successes_to_close) == (3, 3)
+    assert (settings.rate_limit.rate, settings.rate_limit.burst) == (100, 200)
+    assert settings.rate_limit.wait_max == 30
+    assert settings.upstream.attempts_max == 3
+    assert settings.upstream.attempt_timeout == 30
+    assert settings.upstream.total_timeout == 120
+    assert (settings.tools.turns_max, settings.tools.pending_timeout) == (8, 60)
+    assert (settings.webhook.attempts_max, settings.webhook.timeout) == (3, 10)
+    assert settings.webhook.backoff_base == 1
+    assert settings.retention == 3600
+    assert (settings.model, settings.temperature) == ("gpt-4o", 0.7)
+
+
+def test_durations_and_rates_carry_units() -> None:
+    """
+    A bare number is refused where a unit is needed, with the way to write it.
+    """
+    settings = ServiceSettings.model_validate(
+        {"breaker": {"break_duration": "250ms"}, "rate_limit": {"rate": "600/min"}}
+    )
+
+    assert settings.breaker.break_duration == 0.25
+    assert settings.rate_limit.rate == 10
+    with pytest.raises(pydantic.ValidationError, match="write a number and a unit"):
+        ServiceSettings.model_validate({"breaker": {"break_duration": 5}})
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    """
+    Unknown keys and senseless values are refused together.
+    """
+    with pytest.raises(pydantic.ValidationError) as caught:
+        ServiceSettings.model_validate(
+            {
+                "breaker": {"failure_treshold": 5, "probes_max": 0},
+                "upstream": {"base_url": "nowhere", "attempts_max": 0},
+            }
+        )
+
+    assert {".".join(map(str, e["loc"])) for e in caught.value.errors()} == {
+        "breaker.failure_treshold",
+        "breaker.probes_max",
+        "upstream.base_url",
+        "upstream.attempts_max",
+    }
+
+
+def test_environment_goes_over_the_file() -> None:
+    """
+    Variables replace what the file said and leave the rest of it alone.
+    """
+    file = ServiceSettings.model_validate(
+        {
+            "port": 9000,
+            "webhook": {"timeout": "1s"},
+            "upstream": {"api_key": "sk-of-the-file"},
+        }
+    )
+
+    settings = ServiceSettings.from_environment(
+        {
+            "PORT": "0",
+            "WEBHOOK_URL": "http://127.0.0.1:4010/webhooks/default",
+            "WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8, ::1/128",
+            "UNRELATED": "x",
+        },
+        file,
+    )
+
+    assert settings.port == 0
+    assert settings.webhook.timeout == 1
+    assert settings.webhook.url == "http://127.0.0.1:4010/webhooks/default"
+    assert settings.webhook.allow_private == ("127.0.0.0/8", "::1/128")
+    assert settings.upstream.api_key.get_secret_value() == "sk-of-the-file"
+
+
+def test_environment_mistakes_name_the_variable() -> None:
+    """
+    A variable that makes no sense is named, all of them at once.
+    """
+    with pytest.raises(UsageError) as caught:
+        ServiceSettings.from_environment({"PORT": "soon", "WEBHOOK_URL": "there"})
+
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
+        "PORT",
+        "WEBHOOK_URL",
+    ]
+
+
+def test_secrets_do_not_show() -> None:
+    """
+    Neither a representation nor a dump nor an error shows a secret.
+    """
+    settings = ServiceSettings.from_environment(
+        {
+            "OPENAI_API_KEY": "sk-very-secret",
+            "WEBHOOK_SECRET": "whsec_very_secret",
+            "ADMIN_TOKEN": "admin-very-secret",
+        }
+    )
+
+    shown = repr(settings) + str(settings) + settings.model_dump_json()
+
+    assert "secret" not in shown.replace("secret=", "").replace('"secret"', "").replace(
+        "SecretStr", ""
+    )
+
+
+def test_dump_can_be_read_again() -> None:
+    """
+    Settings written as JSON are read back as the same settings.
+    """
+    settings = ServiceSettings.model_validate(
+        {"breaker": {"break_duration": "1500us"}, "rate_limit": {"rate": "0.5/s"}}
+    )
+
+    again = ServiceSettings.model_validate_json(settings.model_dump_json())
+
+    assert again.breaker == settings.breaker
+    assert again.rate_limit == settings.rate_limit
+
+
+def test_every_variable_puts_a_setting_that_exists() -> None:
+    """
+    The table of variables names only settings that there are.
+    """
+    for path in ENVIRONMENT.values():
+        value: object = ServiceSettings()
+        for part in path:
+            assert part in type(value).model_fields  # type: ignore[attr-defined]
+            value = getattr(value, part)
+
+
+def test_store_defaults_to_a_file_under_the_data_directory() -> None:
+    """
+    Without a store of its own the service keeps a SQLite file under ``data_dir``.
+    """
+    settings = ServiceSettings.from_environment({"DATA_DIR": "/var/lib/svc/"})
+
+    assert settings.store_url == "sqlite:////var/lib/svc/service.sqlite"
