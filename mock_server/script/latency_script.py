@@ -1,0 +1,49 @@
+"""
+How slow a surface is, as a script says it.
+"""
+
+from typing import Annotated, Self
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from mock_server.script.base import ScriptModel
+from mock_server.units import Duration
+
+
+class LogNormalLatency(ScriptModel):
+    """
+    A long-tailed latency, given by its median and its 99th percentile.
+    """
+
+    median_s: Duration = Field(alias="median", gt=0)
+    p99_s: Duration = Field(alias="p99", gt=0)
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.p99_s < self.median_s:
+            message = "p99 is below the median"
+            raise ValueError(message)
+        return self
+
+
+def _kind_of(value: object) -> str:
+    return "log_normal" if isinstance(value, dict | LogNormalLatency) else "fixed"
+
+
+LatencyValue = Annotated[
+    Annotated[Duration, Tag("fixed")] | Annotated[LogNormalLatency, Tag("log_normal")],
+    Discriminator(_kind_of),
+]
+"""A fixed duration (seconds, once parsed), or a distribution."""
+
+
+class LatencyScript(ScriptModel):
+    """
+    How slow the model API is.
+    """
+
+    time_to_first_token: LatencyValue | None = None
+    """Before the first output; of a plain answer, before the whole body."""
+
+    inter_token: LatencyValue | None = None
+    """Before each further output of a stream."""
