@@ -1,0 +1,79 @@
+"""
+Chance that does not depend on the order of arrival.
+
+A draw is a function of the seed and its keys alone: who asks first, and how many ask
+at once, changes nothing. Ids are minted the same way, so that the same seed gives
+the same ids to the same conversation.
+"""
+
+import hashlib
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_DRAW_BITS = 53
+
+Key = str | int
+
+
+def draw(seed: int, *keys: Key) -> float:
+    """
+    Return a number in [0, 1) that depends on the seed and the keys alone.
+    """
+    return (_digest(seed, "draw", *keys) >> (256 - _DRAW_BITS)) / (1 << _DRAW_BITS)
+
+
+def mint(seed: int, prefix: str, *keys: Key, length: int = 24) -> str:
+    """
+    Return ``prefix`` and ``length`` characters of base 62 that the keys decide.
+
+    Args:
+        seed: The seed of the mock.
+        prefix: What the id starts with, separator included, like ``call_``.
+        keys: What the id names; other keys give another id.
+        length: At most 40: more than that the digest does not carry.
+    """
+    number = _digest(seed, "id", prefix, *keys)
+    characters = []
+    for _ in range(length):
+        number, index = divmod(number, len(_ALPHABET))
+        characters.append(_ALPHABET[index])
+    return prefix + "".join(characters)
+
+
+def mint_hex(seed: int, prefix: str, *keys: Key, length: int = 32) -> str:
+    """
+    Return ``prefix`` and ``length`` hex digits (at most 64) that the keys decide.
+    """
+    return f"{prefix}{_digest(seed, 'hex', prefix, *keys):064x}"[: len(prefix) + length]
+
+
+class Draws:
+    """
+    The draws of one seed.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def draw(self, *keys: Key) -> float:
+        """
+        Return a number in [0, 1) that depends on the seed and the keys alone.
+        """
+        return draw(self.seed, *keys)
+
+    def mint(self, prefix: str, *keys: Key, length: int = 24) -> str:
+        """
+        Return an id in base 62 that the keys decide.
+        """
+        return mint(self.seed, prefix, *keys, length=length)
+
+    def mint_hex(self, prefix: str, *keys: Key, length: int = 32) -> str:
+        """
+        Return an id in hex digits that the keys decide.
+        """
+        return mint_hex(self.seed, prefix, *keys, length=length)
+
+
+def _digest(seed: int, *keys: Key) -> int:
+    # The length before each key keeps ("ab", "c") and ("a", "bc") apart.
+    text = "".join(f"{len(part)}:{part}" for part in (str(seed), *map(str, keys)))
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest())

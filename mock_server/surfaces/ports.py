@@ -1,0 +1,140 @@
+"""
+What a surface is given and what it gives back.
+
+A surface turns a request into an :class:`Answer` and touches no socket. The exchange
+opens the journal entry, applies the faults, samples the latencies, writes the plan
+and says what happened.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from mock_server.wire import Plan
+
+T = TypeVar("T")
+Facts = Mapping[str, Any]
+"""Fields of an event record, ready for JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurfaceRequest:
+    """
+    A request as it came in, read whole.
+    """
+
+    request_id: str
+    """``req_`` and 32 hex digits."""
+
+    method: str
+    path: str
+    """Without the query and without a leading ``/v1``."""
+
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    """Looked up without regard to case."""
+
+    body: bytes
+    """As sent: nothing is inflated."""
+
+    trace_id: str | None
+    """The 32 hex digits of ``traceparent``, if it came with one that is well-formed."""
+
+    api_key: str | None
+    """The bearer key; it is never written down."""
+
+    received_s: float
+    """The clock's monotonic seconds."""
+
+    received_wall_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallKeys:
+    """
+    What chance is drawn from, besides the seed and the world.
+    """
+
+    conversation: str
+    turn: int
+    attempt_number: int
+    """The nth identical body in that conversation and turn, from 1."""
+
+    ambiguous: bool = False
+    """It cannot be told apart from another conversation's request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """
+    What a surface wants to say, before anything goes wrong with it.
+
+    Either ``plan`` is given, or ``reply`` and ``encode``: then faults may change the
+    reply, and ``encode`` makes the plan of what is left.
+    """
+
+    keys: CallKeys
+    plan: Plan | None = None
+    reply: Any = None
+    encode: Callable[[Any], Plan] | None = None
+    received: Facts = field(default_factory=dict)
+    """Fields of the event that says the request came in, the keys excepted."""
+
+    describe: Callable[[Any], Facts] | None = None
+    """The fields that the reply, as faults left it, adds to the event of its end."""
+
+    ended: Facts = field(default_factory=dict)
+    """Further fields of the event that says how it ended."""
+
+    latency: Any = None
+    """The rule's own latency, instead of the surface's."""
+
+    faults: tuple[Any, ...] = ()
+    """The rule's own faults, besides the surface's."""
+
+    rule: int | None = None
+    """The number of the rule that answered, in the order of the script from 0."""
+
+    script_error: str | None = None
+    """A template failed: the text of the event ``script_error``."""
+
+    def facts_of(self, reply: Any) -> Facts:
+        """
+        Return the fields of the event of the end.
+        """
+        if self.describe is None or reply is None:
+            return self.ended
+        return {**self.ended, **self.describe(reply)}
+
+
+class WorldMemory(Protocol):
+    """
+    What a surface sees of a world.
+    """
+
+    @property
+    def name(self) -> str:
+        """
+        The first 12 hex digits of the key's SHA-256.
+        """
+
+    def recall(self, kind: type[T], make: Callable[[], T]) -> T:
+        """
+        Return this world's object of that kind, made the first time it is asked for.
+
+        A reset forgets it.
+        """
+
+
+class Surface(Protocol):
+    """
+    One part of the outside world.
+    """
+
+    name: str
+    """As events and metrics call it, like ``chat_completions``."""
+
+    async def handle(self, request: SurfaceRequest, world: WorldMemory) -> Answer:
+        """
+        Return what to answer.
+        """
