@@ -1,0 +1,3 @@
+"""
+Runs scenarios against a service and brings home a verdict.
+"""

@@ -1,0 +1,24 @@
+"""
+What a run came to, for people and for machines.
+"""
+
+from harness.report.html import event_line, report_html
+from harness.report.junit import junit_xml
+from harness.report.series import Interval, Series, circuit_intervals, series_of
+from harness.report.summary import counts_line, summary_markdown
+from harness.report.write import REPORT_FILE, load_run, write_report
+
+__all__ = [
+    "REPORT_FILE",
+    "Interval",
+    "Series",
+    "circuit_intervals",
+    "counts_line",
+    "event_line",
+    "junit_xml",
+    "load_run",
+    "report_html",
+    "series_of",
+    "summary_markdown",
+    "write_report",
+]

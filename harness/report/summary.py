@@ -1,0 +1,60 @@
+"""
+A verdict in a few lines of Markdown, and in one line of plain text.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+_GROUPS = (
+    ("Expectations", "expectations"),
+    ("Invariants", "invariants"),
+    ("Checks", "checks"),
+)
+
+
+def summary_markdown(summary: Mapping[str, Any]) -> str:
+    """
+    Return a verdict for a job's summary page.
+    """
+    lines = [
+        f"# {summary['scenario']}: {summary['verdict']}",
+        "",
+        str(summary.get("title", "")),
+        "",
+        f"{counts_line(summary)}; seed {summary['seed']}, {summary['mode']}.",
+    ]
+    if summary.get("reason"):
+        lines += ["", f"**{summary['reason']}**"]
+    for heading, key in _GROUPS:
+        entries = summary.get(key, ())
+        if not entries:
+            continue
+        lines += [
+            "",
+            f"## {heading}",
+            "",
+            "| status | what | finding |",
+            "| --- | --- | --- |",
+        ]
+        for entry in entries:
+            findings = "; ".join(
+                finding["message"] for finding in entry.get("findings", ())
+            )
+            lines.append(
+                f"| {entry['status']} | {_cell(entry['id'])} | {_cell(findings)} |"
+            )
+    if summary.get("command"):
+        lines += ["", "Run it again:", "", f"    {summary['command']}"]
+    return "\n".join(lines) + "\n"
+
+
+def counts_line(summary: Mapping[str, Any]) -> str:
+    """
+    Return how many entries have which status, in words.
+    """
+    counts = summary.get("counts", {})
+    return ", ".join(f"{count} {status}" for status, count in counts.items()) or "none"
+
+
+def _cell(text: object) -> str:
+    return str(text).replace("|", "\\|").replace("\n", " ")
