@@ -1,0 +1,165 @@
+"""
+One attempt of a call, as the strategies hand it inwards.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from harness.ids import IdMint
+from harness.resilience.deadline import Deadline
+from harness.resilience.outcome import Classified
+
+Handler = Callable[["Attempt"], Awaitable[Any]]
+"""What makes an attempt: the next strategy inwards, or the call itself."""
+
+
+class Startable(Protocol):
+    """
+    A permit that wants to know when the call begins.
+    """
+
+    def start(self) -> None:
+        """
+        Begin to count: all other permits are there and the call is made.
+        """
+
+
+class Execution:
+    """
+    One logical call: what all its attempts share.
+
+    Attributes:
+        operation: The name of what is done; one of few.
+        call: What the caller wants done.
+        attempts: How many attempts were started.
+        committed: Whether output reached the caller.
+    """
+
+    __slots__ = ("_ids", "_key", "attempts", "call", "committed", "operation")
+
+    def __init__(
+        self,
+        *,
+        operation: str,
+        call: Handler,
+        ids: IdMint,
+        idempotency_key: str | None = None,
+    ) -> None:
+        self.operation = operation
+        self.call = call
+        self.attempts = 0
+        self.committed = False
+        self._ids = ids
+        self._key = idempotency_key
+
+    @property
+    def idempotency_key(self) -> str:
+        """
+        The key of this call, the same on every attempt; minted when first asked for.
+        """
+        if self._key is None:
+            self._key = self._ids.mint("idem")
+        return self._key
+
+
+class Attempt:
+    """
+    One try of a call.
+
+    Attributes:
+        number: Counts the attempts of the call from 1.
+        deadline: When the whole call has to be over.
+        timeout_s: How long this attempt may take, known once it is made.
+        classified: What the attempt told, known once it ended; None if a strategy
+            refused it before it was made.
+        status: The status of the answer, as noted by the call.
+        request_id: The peer's name for this attempt, as noted by the call.
+        time_to_first_chunk_s: How long the first output took, as noted by the call.
+    """
+
+    __slots__ = (
+        "classified",
+        "cost",
+        "deadline",
+        "execution",
+        "lease",
+        "number",
+        "request_id",
+        "status",
+        "time_to_first_chunk_s",
+        "timeout_s",
+    )
+
+    def __init__(
+        self,
+        execution: Execution,
+        *,
+        number: int = 1,
+        deadline: Deadline | None = None,
+        cost: float = 1.0,
+    ) -> None:
+        self.execution = execution
+        self.number = number
+        self.deadline = deadline
+        self.cost = cost
+        self.timeout_s: float | None = None
+        self.classified: Classified | None = None
+        self.lease: Startable | None = None
+        self.status: int | None = None
+        self.request_id: str | None = None
+        self.time_to_first_chunk_s: float | None = None
+
+    @property
+    def operation(self) -> str:
+        """
+        The name of what is done; one of few.
+        """
+        return self.execution.operation
+
+    @property
+    def idempotency_key(self) -> str:
+        """
+        The key of the call, the same on all its attempts.
+        """
+        return self.execution.idempotency_key
+
+    @property
+    def committed(self) -> bool:
+        """
+        Whether output of this call reached the caller.
+        """
+        return self.execution.committed
+
+    def commit(self) -> None:
+        """
+        Say that output reaches the caller: the call is not retried from here on.
+        """
+        self.execution.committed = True
+
+    def note(
+        self,
+        *,
+        status: int | None = None,
+        request_id: str | None = None,
+        time_to_first_chunk_s: float | None = None,
+    ) -> None:
+        """
+        Keep facts about the answer, for events and limits; None changes nothing.
+        """
+        if status is not None:
+            self.status = status
+        if request_id is not None:
+            self.request_id = request_id
+        if time_to_first_chunk_s is not None:
+            self.time_to_first_chunk_s = time_to_first_chunk_s
+
+    def another(self) -> "Attempt":
+        """
+        Return a fresh attempt of the same call.
+        """
+        return Attempt(
+            self.execution,
+            number=self.execution.attempts + 1,
+            deadline=self.deadline,
+            cost=self.cost,
+        )

@@ -1,0 +1,205 @@
+"""
+Strategies, composed into one way to make a call.
+
+The right order, from the outside in: fallback, total deadline, retry or hedging (one
+budget), circuit breaker, bulkhead, rate limiter, attempt timeout, call, classify. The
+strategies are data until one short loop wraps them around the call.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar, cast
+
+from harness.bus import EventBus
+from harness.clock import Clock
+from harness.errors import AttemptTimeoutError, DeadlineExceededError
+from harness.events import AttemptEnded, AttemptStarted, OperationRejected
+from harness.ids import IdMint
+from harness.resilience.attempt import Attempt, Execution, Handler
+from harness.resilience.deadline import (
+    Deadline,
+    current_deadline,
+    deadline_scope,
+    earliest,
+)
+from harness.resilience.outcome import CANCELLED, Classified, Classifier, Outcome
+
+T = TypeVar("T")
+
+
+class Strategy(Protocol):
+    """
+    Something that stands around a call.
+    """
+
+    async def execute(self, inner: Handler, attempt: Attempt) -> Any:
+        """
+        Make the attempt by calling ``inner``, or refuse it, or make several.
+        """
+
+
+class Pipeline:
+    """
+    One way to call one destination.
+
+    Args:
+        name: The destination, as it stands in events.
+        strategies: From the outermost to the innermost; an empty pipeline is one too.
+        classify: What an attempt tells; it is asked once per attempt.
+        total_timeout_s: The time for a whole call; None for no end but the caller's.
+        attempt_timeout_s: The time for one attempt, once all permits are there.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        strategies: Sequence[Strategy] = (),
+        classify: Classifier,
+        clock: Clock,
+        bus: EventBus,
+        ids: IdMint | None = None,
+        total_timeout_s: float | None = None,
+        attempt_timeout_s: float | None = None,
+    ) -> None:
+        self.name = name
+        self.strategies = tuple(strategies)
+        self.in_flight = 0
+        self._classify = classify
+        self._clock = clock
+        self._bus = bus
+        self._ids = ids or IdMint()
+        self._total_timeout_s = total_timeout_s
+        self._attempt_timeout_s = attempt_timeout_s
+        self._handler = self._compose()
+
+    async def execute(
+        self,
+        call: Callable[[Attempt], Awaitable[T]],
+        *,
+        operation: str,
+        deadline: Deadline | None = None,
+        idempotency_key: str | None = None,
+        cost: float = 1.0,
+    ) -> T:
+        """
+        Make the call, as often as the strategies allow, and return its result.
+
+        Args:
+            call: Makes one attempt. It is given the attempt, which it may commit.
+            operation: The name of what is done; one of few.
+            deadline: When the whole call has to be over; the earliest of this, the
+                current one and the pipeline's total timeout holds.
+            idempotency_key: The key of the call; minted if None.
+            cost: What an attempt costs at the rate limiter.
+
+        Raises:
+            RejectedError: A strategy refused; nothing was attempted by the last try.
+            DeadlineExceededError: The time was over.
+        """
+        execution = Execution(
+            operation=operation,
+            call=call,
+            ids=self._ids,
+            idempotency_key=idempotency_key,
+        )
+        attempt = Attempt(execution, deadline=self._deadline(deadline), cost=cost)
+        self.in_flight += 1
+        try:
+            with deadline_scope(attempt.deadline):
+                return cast("T", await self._handler(attempt))
+        finally:
+            self.in_flight -= 1
+
+    def _deadline(self, given: Deadline | None) -> Deadline | None:
+        own = (
+            None
+            if self._total_timeout_s is None
+            else Deadline.after(self._clock, self._total_timeout_s)
+        )
+        return earliest(given, current_deadline(), own)
+
+    def _compose(self) -> Handler:
+        handler: Handler = self._make
+        for strategy in reversed(self.strategies):
+            handler = _wrap(strategy, handler)
+        return handler
+
+    async def _make(self, attempt: Attempt) -> Any:
+        started_s = self._begin(attempt)
+        try:
+            result = await self._call(attempt)
+        except BaseException as error:
+            self._end(attempt, started_s, error)
+            raise
+        self._end(attempt, started_s, None)
+        return result
+
+    def _begin(self, attempt: Attempt) -> float:
+        timeout_s = self._attempt_timeout_s
+        if attempt.deadline is not None:
+            left_s = attempt.deadline.remaining_s()
+            if left_s <= 0:
+                self._bus.publish(
+                    OperationRejected(
+                        operation=attempt.operation,
+                        strategy="deadline",
+                        reason="deadline_exceeded",
+                    )
+                )
+                raise DeadlineExceededError(deadline_in_s=left_s)
+            timeout_s = left_s if timeout_s is None else min(timeout_s, left_s)
+        attempt.timeout_s = timeout_s
+        attempt.execution.attempts += 1
+        if attempt.lease is not None:
+            attempt.lease.start()
+        self._bus.publish(
+            AttemptStarted(operation=attempt.operation, attempt_number=attempt.number)
+        )
+        return self._clock.monotonic()
+
+    async def _call(self, attempt: Attempt) -> Any:
+        if attempt.timeout_s is None:
+            return await attempt.execution.call(attempt)
+        timeout = self._clock.timeout(attempt.timeout_s)
+        try:
+            async with timeout:
+                return await attempt.execution.call(attempt)
+        except TimeoutError as error:
+            if timeout.expired():
+                raise AttemptTimeoutError(timeout_s=attempt.timeout_s) from error
+            raise
+
+    def _end(
+        self, attempt: Attempt, started_s: float, error: BaseException | None
+    ) -> None:
+        classified = self._judge(error)
+        attempt.classified = classified
+        self._bus.publish(
+            AttemptEnded(
+                operation=attempt.operation,
+                attempt_number=attempt.number,
+                outcome=classified.outcome.value,
+                reason=classified.reason,
+                duration_s=self._clock.monotonic() - started_s,
+                status=(
+                    attempt.status if classified.status is None else classified.status
+                ),
+                request_id=attempt.request_id,
+            )
+        )
+
+    def _judge(self, error: BaseException | None) -> Classified:
+        if error is not None and not isinstance(error, Exception):
+            # Whatever the classifier thinks: who was cancelled has seen nothing.
+            return CANCELLED
+        try:
+            return self._classify(error)
+        except Exception:  # noqa: BLE001 - a broken classifier must not leak a permit
+            return Classified(outcome=Outcome.FAILURE, reason="classifier_failed")
+
+
+def _wrap(strategy: Strategy, inner: Handler) -> Handler:
+    async def handler(attempt: Attempt) -> Any:
+        return await strategy.execute(inner, attempt)
+
+    return handler
