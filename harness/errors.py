@@ -31,10 +31,15 @@ The leaf says what happened to the caller; facts are attributes, not only text::
     │   └── EgressDeniedError       the address is not allowed to be dialled
     ├── StoreError
     │   ├── StoreUnavailableError   nothing was committed; try again later
-    │   └── StoreLockedError        another process writes to this store
-    └── BenchError                  the run says nothing about the service
-        ├── SubjectError            the service under test or the mock did not start or died
-        └── EventLossError          the event log is incomplete
+    │   ├── StoreLockedError        another process writes to this store
+    │   └── StoreDamagedError       the file is damaged, or not one of our stores
+    ├── BenchError                  the run says nothing about the service
+    │   ├── SubjectError            the service under test or the mock did not start or died
+    │   └── EventLossError          the event log is incomplete
+    └── SimulationError             the simulation cannot go on truthfully
+        ├── DeadlockError           nothing can ever happen again
+        ├── StepLimitError          it goes on for longer than it may
+        └── EscapeError             something real was asked for
 """
 
 from collections.abc import Sequence
@@ -422,6 +427,17 @@ class StoreLockedError(StoreError):
         self.path = path
 
 
+class StoreDamagedError(StoreError):
+    """
+    The file is damaged, or it is not a store of this version.
+    """
+
+    def __init__(self, *, path: str, reason: str) -> None:
+        super().__init__(f"{path} cannot be used as a store: {reason}")
+        self.path = path
+        self.reason = reason
+
+
 class BenchError(HarnessError):
     """
     The run says nothing about the service under test.
@@ -450,3 +466,60 @@ class EventLossError(BenchError):
         super().__init__(f"{lost_events} events were lost by {where}")
         self.lost_events = lost_events
         self.where = where
+
+
+class SimulationError(HarnessError):
+    """
+    The simulation cannot go on truthfully.
+    """
+
+
+class DeadlockError(SimulationError):
+    """
+    Nothing is ready and no timer is set, so nothing can ever happen again.
+
+    Attributes:
+        waiting: Who waits for what, one line per task.
+    """
+
+    def __init__(self, *, time_s: float, waiting: Sequence[str]) -> None:
+        listed = "".join(f"\n  {line}" for line in waiting) or " no task"
+        super().__init__(
+            f"at {time_s:.6f} s nothing is ready and no timer is set; there waits:{listed}"
+        )
+        self.time_s = time_s
+        self.waiting = tuple(waiting)
+
+
+class StepLimitError(SimulationError):
+    """
+    The simulation took more steps than it may.
+
+    Attributes:
+        waiting: Who waits for what, one line per task.
+    """
+
+    def __init__(
+        self, *, steps_max: int, time_s: float, waiting: Sequence[str]
+    ) -> None:
+        listed = "".join(f"\n  {line}" for line in waiting) or " none"
+        super().__init__(
+            f"steps_max is {steps_max}, reached at {time_s:.6f} s; tasks:{listed}"
+        )
+        self.steps_max = steps_max
+        self.time_s = time_s
+        self.waiting = tuple(waiting)
+
+
+class EscapeError(SimulationError):
+    """
+    Something real was asked for, which would make the simulation lie.
+
+    Attributes:
+        what: The call that was refused.
+    """
+
+    def __init__(self, *, what: str, instead: str) -> None:
+        super().__init__(f"{what} is refused in virtual time; {instead}")
+        self.what = what
+        self.instead = instead
