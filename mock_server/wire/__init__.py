@@ -5,6 +5,7 @@ The OpenAI shapes: requests, replies, errors, streams.
 from mock_server.wire.plan import (
     Chunk,
     Close,
+    CutAfter,
     End,
     Hang,
     Head,
@@ -19,6 +20,7 @@ from mock_server.wire.plan import (
 __all__ = [
     "Chunk",
     "Close",
+    "CutAfter",
     "End",
     "Hang",
     "Head",

@@ -102,5 +102,15 @@ class Hang:
     """
 
 
-Step = Head | Chunk | Wait | End | Close | Reset | Hang
+@dataclass(frozen=True, slots=True)
+class CutAfter:
+    """
+    So long after this step the connection is cut, wherever the answer is then.
+    """
+
+    delay_s: float
+    cut: Close | Reset
+
+
+Step = Head | Chunk | Wait | End | Close | Reset | Hang | CutAfter
 Plan = tuple[Step, ...]

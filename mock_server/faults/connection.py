@@ -1,0 +1,150 @@
+"""
+Faults of the connection: it hangs, or it ends at the wrong moment.
+"""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from mock_server.faults.fault import ANSWERING, Fault, FaultContext, Target
+from mock_server.units import Duration
+from mock_server.wire import Chunk, Close, CutAfter, End, Hang, Plan, Reset, Wait
+
+
+class BlackHole(Fault):
+    """
+    Accepts the request and never answers; the connection stays open.
+    """
+
+    name: ClassVar[str] = "black_hole"
+    targets: ClassVar[frozenset[Target]] = ANSWERING
+    prevents_effect: ClassVar[bool] = True
+
+    def on_plan(self, plan: Plan, context: FaultContext) -> Plan:
+        """
+        Return a plan that sends nothing.
+        """
+        del plan, context
+        return (Hang(),)
+
+
+class ResetBeforeHeaders(Fault):
+    """
+    Reads the request and resets the connection (RST).
+    """
+
+    name: ClassVar[str] = "reset_before_headers"
+    targets: ClassVar[frozenset[Target]] = ANSWERING
+    prevents_effect: ClassVar[bool] = True
+
+    def on_plan(self, plan: Plan, context: FaultContext) -> Plan:
+        """
+        Return a plan that resets at once.
+        """
+        del plan, context
+        return (Reset(),)
+
+
+class CloseBeforeHeaders(Fault):
+    """
+    Reads the request and closes the connection (FIN) without a byte.
+    """
+
+    name: ClassVar[str] = "close_before_headers"
+    targets: ClassVar[frozenset[Target]] = ANSWERING
+    prevents_effect: ClassVar[bool] = True
+
+    def on_plan(self, plan: Plan, context: FaultContext) -> Plan:
+        """
+        Return a plan that closes at once.
+        """
+        del plan, context
+        return (Close(),)
+
+
+class SlowHeaders(Fault):
+    """
+    Waits before the first byte, besides what latency says.
+    """
+
+    name: ClassVar[str] = "slow_headers"
+    targets: ClassVar[frozenset[Target]] = ANSWERING
+
+    delay: Duration = 1.0
+    """How long nothing comes."""
+
+    def on_plan(self, plan: Plan, context: FaultContext) -> Plan:
+        """
+        Return the plan behind a wait.
+        """
+        del context
+        return (Wait(self.delay), *plan)
+
+
+class Disconnect(Fault):
+    """
+    Cuts the connection in the middle of the answer: what was sent has arrived.
+    """
+
+    name: ClassVar[str] = "disconnect"
+    targets: ClassVar[frozenset[Target]] = ANSWERING
+    breaks_answer: ClassVar[bool] = True
+    plain: ClassVar[str] = (
+        "headers with the full `content-length`, then `after_bytes` of the body"
+    )
+
+    after_events: int = Field(default=1, ge=0)
+    """How many events of a stream are sent."""
+
+    after_bytes: int | None = Field(default=None, ge=0)
+    """How many bytes of a plain body are sent; by default half of it."""
+
+    after: Duration | None = None
+    """Cuts at this time after the request instead, wherever the answer is."""
+
+    how: Literal["close", "reset"] = "close"
+    """With FIN, or with RST."""
+
+    def on_plan(self, plan: Plan, context: FaultContext) -> Plan:
+        """
+        Return the plan up to the cut.
+        """
+        cut = Close() if self.how == "close" else Reset()
+        if self.after is not None:
+            return (CutAfter(self.after, cut), *plan)
+        if context.stream:
+            return (*_first_chunks(plan, self.after_events), cut)
+        return (*_first_bytes(plan, self.after_bytes), cut)
+
+
+def _first_chunks(plan: Plan, chunks_max: int) -> Plan:
+    kept: Plan = ()
+    chunks = 0
+    for step in plan:
+        if isinstance(step, Chunk):
+            if chunks == chunks_max:
+                return kept
+            chunks += 1
+        if isinstance(step, End | Close | Reset | Hang):
+            return kept
+        kept += (step,)
+    return kept
+
+
+def _first_bytes(plan: Plan, bytes_max: int | None) -> Plan:
+    if bytes_max is None:
+        bytes_max = sum(len(s.data) for s in plan if isinstance(s, Chunk)) // 2
+    kept: Plan = ()
+    for step in plan:
+        if isinstance(step, Chunk):
+            piece = step.data[:bytes_max]
+            bytes_max -= len(piece)
+            if piece:
+                kept += (Chunk(piece, step.pace, step.part),)
+            if not bytes_max:
+                return kept
+        elif isinstance(step, End | Close | Reset | Hang):
+            return kept
+        else:
+            kept += (step,)
+    return kept

@@ -1,0 +1,43 @@
+"""
+A webhook on its way to the service, before it is signed and sent.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Signing(StrEnum):
+    """
+    How an emission is signed.
+    """
+
+    GOOD = "good"
+    FLIPPED = "flipped"
+    """With the right secret, and then one character is changed."""
+
+    MISSING = "missing"
+    """Without the header."""
+
+    WRONG_SECRET = "wrong_secret"  # noqa: S105 - the name of a way to sign
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emission:
+    """
+    One request that the mock will send to the service.
+    """
+
+    message_id: str
+    event_type: str
+    body: bytes
+    tool_call_id: str | None = None
+    delay_s: float = 0.0
+    """How long it waits, besides what every emission waits."""
+
+    timestamp_offset_s: int = 0
+    """Added to the signed timestamp."""
+
+    signing: Signing = Signing.GOOD
+    content_type: str = "application/json"
+    changed_body: bytes | None = None
+    """Sent instead of the body that was signed."""

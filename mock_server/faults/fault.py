@@ -1,0 +1,144 @@
+"""
+What every fault has in common.
+
+A fault is its parameters and two pure functions: one changes what the reply says, the
+other changes the bytes and waits that carry it. When and how often it hits is not its
+business.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from mock_server.faults.emission import Emission
+from mock_server.wire import Chunk, End, Head, Plan
+
+
+class Target(StrEnum):
+    """
+    A surface of the mock, as a script names it.
+    """
+
+    UPSTREAM = "upstream"
+    TOOLS = "tools"
+    WEBHOOK_ENDPOINT = "webhook_endpoint"
+    WEBHOOK_EMITTER = "webhook_emitter"
+
+
+ANSWERING = frozenset({Target.UPSTREAM, Target.TOOLS, Target.WEBHOOK_ENDPOINT})
+"""The surfaces that answer requests; the emitter sends them."""
+
+
+class Level(StrEnum):
+    """
+    What a fault changes.
+    """
+
+    REPLY = "reply"
+    """What the model says."""
+
+    PLAN = "plan"
+    """The bytes of the answer, and when they are sent."""
+
+    EMISSION = "emission"
+    """A webhook that the mock sends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultContext:
+    """
+    What a fault may know about the request it hits.
+    """
+
+    target: Target
+    stream: bool
+    request_id: str
+    wall_s: float
+    """Unix time, for dates in headers."""
+
+    draw: Callable[[str], float]
+    """A number in [0, 1) of this fault and request, by purpose."""
+
+
+class Fault(BaseModel):
+    """
+    Base of all faults; the fields of a subclass are its parameters.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: ClassVar[str]
+    level: ClassVar[Level] = Level.PLAN
+    targets: ClassVar[frozenset[Target]]
+    plain: ClassVar[str] = ""
+    """What it does to a plain answer, where that is not the same as to a stream."""
+
+    breaks_answer: ClassVar[bool] = False
+    """A complete exchange with it still carries no usable answer."""
+
+    needs_tool_calls: ClassVar[bool] = False
+    """It can only hit a reply that calls tools."""
+
+    prevents_effect: ClassVar[bool] = False
+    """A tool that it hits does not run."""
+
+    def on_reply(self, reply: Any, context: FaultContext) -> Any:
+        """
+        Return what the model says instead.
+        """
+        del context
+        return reply
+
+    def on_plan(self, plan: Plan, context: FaultContext) -> Plan:
+        """
+        Return the bytes and waits instead.
+        """
+        del context
+        return plan
+
+    def on_emission(
+        self, emissions: tuple[Emission, ...], context: FaultContext
+    ) -> tuple[Emission, ...]:
+        """
+        Return what is sent instead.
+        """
+        del context
+        return emissions
+
+
+def head_of(plan: Plan) -> Head | None:
+    """
+    Return the status and headers of a plan, unless none are sent.
+    """
+    return next((step for step in plan if isinstance(step, Head)), None)
+
+
+_BODY_HEADERS = frozenset(
+    {"content-type", "content-length", "content-encoding", "transfer-encoding"}
+)
+
+
+def answer_instead(
+    plan: Plan,
+    status: int,
+    body: bytes,
+    *,
+    content_type: str,
+    headers: tuple[tuple[str, str], ...] = (),
+) -> Plan:
+    """
+    Return a plan of another answer that keeps what the headers say of the request.
+    """
+    head = head_of(plan)
+    added = {name.lower() for name, _ in headers}
+    kept = tuple(
+        (name, value)
+        for name, value in (head.headers if head else ())
+        if name.lower() not in _BODY_HEADERS | added
+    )
+    framing = (("content-type", content_type), ("content-length", str(len(body))))
+    answer = Head(status, framing + kept + headers)
+    return (answer, Chunk(body), End()) if body else (answer, End())
