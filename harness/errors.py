@@ -6,7 +6,8 @@ The leaf says what happened to the caller; facts are attributes, not only text::
     HarnessError
     ├── UsageError                  what the caller gave cannot be used
     │   ├── OptionsError            options that make no sense, all of them at once
-    │   └── IdempotencyConflictError  the key was used with another body
+    │   ├── IdempotencyConflictError  the key was used with another body
+    │   └── IdempotencyRunningError   the request with this key is still running
     ├── RejectedError               we refused; nothing was attempted
     │   ├── CircuitOpenError
     │   ├── RateLimitedError
@@ -100,6 +101,16 @@ class IdempotencyConflictError(UsageError):
 
     def __init__(self, *, key: str) -> None:
         super().__init__(f"idempotency key {key!r} was used with another body")
+        self.key = key
+
+
+class IdempotencyRunningError(UsageError):
+    """
+    The request with this idempotency key is still running.
+    """
+
+    def __init__(self, *, key: str) -> None:
+        super().__init__(f"the request with idempotency key {key!r} is still running")
         self.key = key
 
 
