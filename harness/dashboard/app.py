@@ -11,7 +11,6 @@ from textual.containers import Vertical
 from textual.widgets import Footer, RichLog, Static
 
 from harness.dashboard.source import RunFolder
-from harness.dashboard.state import EVENTS_MAX, RunState
 from harness.dashboard.steering import Steering, SteeringError
 from harness.dashboard.text import (
     VERDICT_STYLES,
@@ -24,6 +23,7 @@ from harness.dashboard.text import (
     load_text,
     webhooks_text,
 )
+from harness.report import EVENTS_MAX, RunState
 
 PAINT_INTERVAL_S: Final = 0.25
 """Painted in batches: a terminal over a slow line keeps up with four frames a second."""

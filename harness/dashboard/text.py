@@ -8,7 +8,7 @@ from typing import Any, Final
 from rich.style import Style
 from rich.text import Text
 
-from harness.dashboard.state import RunState
+from harness.report import RunState
 from harness.units import format_duration
 
 STATE_STYLES: Final[Mapping[str, tuple[str, str, Style]]] = {

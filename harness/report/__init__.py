@@ -5,12 +5,16 @@ What a run came to, for people and for machines.
 from harness.report.html import event_line, report_html
 from harness.report.junit import junit_xml
 from harness.report.series import Interval, Series, circuit_intervals, series_of
+from harness.report.state import EVENTS_MAX, HISTORY_S_MAX, RunState
 from harness.report.summary import counts_line, summary_markdown
 from harness.report.write import REPORT_FILE, load_run, write_report
 
 __all__ = [
+    "EVENTS_MAX",
+    "HISTORY_S_MAX",
     "REPORT_FILE",
     "Interval",
+    "RunState",
     "Series",
     "circuit_intervals",
     "counts_line",

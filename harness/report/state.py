@@ -1,5 +1,5 @@
 """
-What the dashboard shows, computed from the event log alone: pure and bounded.
+A run as far as it has come, computed from its event log: pure and bounded.
 """
 
 import collections

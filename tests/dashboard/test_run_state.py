@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness.dashboard import RunState
-from harness.dashboard.state import EVENTS_MAX, HISTORY_S_MAX
 from harness.dashboard.text import bars, circuit_strip, circuits_text, clock_text
+from harness.report import EVENTS_MAX, HISTORY_S_MAX, RunState
 
 Records = list[dict[str, Any]]
 
