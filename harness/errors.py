@@ -6,6 +6,7 @@ The leaf says what happened to the caller; facts are attributes, not only text::
     HarnessError
     ├── UsageError                  what the caller gave cannot be used
     │   ├── OptionsError            options that make no sense, all of them at once
+    │   ├── TransitionError         a circuit cannot go from where it is to where it is sent
     │   ├── IdempotencyConflictError  the key was used with another body
     │   └── IdempotencyRunningError   the request with this key is still running
     ├── RejectedError               we refused; nothing was attempted
@@ -92,6 +93,18 @@ def check_options(options: object, **holds: bool) -> None:
     }
     if wrong:
         raise OptionsError(owner=type(options).__name__, fields=wrong)
+
+
+class TransitionError(UsageError):
+    """
+    A circuit cannot go from where it is to where it is sent by hand.
+    """
+
+    def __init__(self, *, circuit: str, state: str, event: str) -> None:
+        super().__init__(f"circuit {circuit!r} is {state}, which allows no {event}")
+        self.circuit = circuit
+        self.state = state
+        self.event = event
 
 
 class IdempotencyConflictError(UsageError):

@@ -7,7 +7,7 @@ outlive the process and its monotonic clock. SQLite and Redis implement the same
 protocol and pass the same conformance tests.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -118,6 +118,15 @@ class ToolCallRecord:
     """The result, or the error object of a failed call."""
 
     trace_id: TraceId | None = None
+
+
+MessageFor = Callable[[ToolCallRecord], NewMessage | None]
+"""
+Makes the webhook of a call that ended.
+
+It is called inside a transaction, perhaps in another thread, so it must be quick,
+must not wait and must not touch the store.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,6 +318,8 @@ class StoreCounts:
     """
 
     waiting_deliveries: int
+    """Those being sent included."""
+
     dead_letters: int
     pending_calls: int
     pending_chats: int
@@ -332,7 +343,7 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """
-        Commit what is queued and let go of the store.
+        Commit what is queued, release what is leased, and let go of the store.
         """
 
     # Chats
@@ -417,8 +428,9 @@ class Store(Protocol):
         """
         Remember an incoming message and apply it, with the webhook it gives rise to.
 
-        ``message`` is written only if the outcome is applied; where its ``trace_id`` is
-        None, that of the call is taken. A resolution of None is remembered for
+        ``message`` is written only with the effect: at once if the outcome is applied,
+        together with the call if it appears later. Where its ``trace_id`` is None,
+        that of the call is taken. A resolution of None is remembered for
         deduplication and has no effect.
         """
 
@@ -433,10 +445,20 @@ class Store(Protocol):
         """
 
     async def claim(
-        self, *, owner: str, lease_s: float, deliveries_max: int
+        self, *, owner: str, lease_s: float, room: Mapping[str, int]
     ) -> Sequence[ClaimedDelivery]:
         """
         Lease deliveries that are due, oldest first, and count their attempt.
+
+        A lease that ran out is released before: that attempt is on record as
+        ``unknown_crash``, and its delivery is due again.
+
+        Args:
+            owner: Who claims; for the record only.
+            lease_s: How long nobody else may claim them.
+            room: How many to lease at most, by name of the endpoint. What waits for
+                other endpoints is left alone, so that a slow one cannot take the
+                room of the others.
         """
 
     async def finish_delivery(
@@ -449,9 +471,14 @@ class Store(Protocol):
             False if the fence was overtaken; nothing changed then.
         """
 
-    async def next_due_s(self) -> float | None:
+    async def next_due_s(self, *, endpoints: Collection[str]) -> float | None:
         """
-        Return when the next delivery is due, or None if none waits.
+        Return when the next delivery to any of these endpoints is due, if one waits.
+        """
+
+    async def load_attempts(self, message_id: MessageId) -> Sequence[DeliveryAttempt]:
+        """
+        Return every attempt to deliver a message, oldest first.
         """
 
     async def dead_letters(self, *, letters_max: int) -> Sequence[DeadLetter]:

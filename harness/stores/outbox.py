@@ -1,0 +1,422 @@
+"""
+The SQL of outgoing webhooks: messages, deliveries and their attempts.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
+
+import apsw
+
+from harness.ids import DeliveryId, MessageId
+from harness.stores.ports import (
+    ClaimedDelivery,
+    DeadLetter,
+    Delivered,
+    DeliveryAttempt,
+    GiveUp,
+    NewMessage,
+    NextStep,
+    RetryAt,
+)
+from harness.stores.rows import change, row, rows, to_s, to_us
+
+UNKNOWN_CRASH: Final = "unknown_crash"
+"""The outcome of an attempt whose end nobody recorded."""
+
+_INSERT_MESSAGE: Final = """
+INSERT INTO messages (message_id, event_type, body, dedupe_key, tool_call_id,
+                      callback_id, trace_id, created_us)
+VALUES (:message_id, :event_type, :body, :dedupe_key, :tool_call_id,
+        :callback_id, :trace_id, :now_us)
+ON CONFLICT (dedupe_key) DO NOTHING
+"""
+
+_INSERT_DELIVERY: Final = """
+INSERT INTO deliveries (delivery_id, message_id, endpoint, state, due_us)
+VALUES (:delivery_id, :message_id, :endpoint, 'waiting', :now_us)
+"""
+
+_CLAIM: Final = """
+UPDATE deliveries
+SET state = 'sending', attempts = attempts + 1, fence = fence + 1,
+    owner = :owner, claimed_us = :now_us, lease_until_us = :lease_until_us
+WHERE delivery_id IN (
+    SELECT delivery_id FROM deliveries
+    WHERE state = 'waiting' AND endpoint = :endpoint AND due_us <= :now_us
+    ORDER BY due_us, rowid
+    LIMIT :deliveries_max
+)
+RETURNING due_us, rowid, delivery_id, message_id, endpoint, attempts, fence
+"""
+
+_MESSAGE: Final = """
+SELECT event_type, body, created_us, trace_id FROM messages
+WHERE message_id = :message_id
+"""
+
+_LEASES_OVER: Final = """
+SELECT delivery_id, fence, attempts, claimed_us, crashes FROM deliveries
+WHERE state = 'sending' AND lease_until_us <= :until_us
+ORDER BY rowid
+"""
+
+_RELEASE: Final = """
+UPDATE deliveries
+SET state = 'waiting', due_us = :due_us, crashes = crashes + :crashes,
+    owner = NULL, claimed_us = NULL, lease_until_us = NULL, last_error = :error
+WHERE delivery_id = :delivery_id
+"""
+
+_INSERT_ATTEMPT: Final = """
+INSERT INTO attempts (delivery_id, fence, attempt_number, started_us, duration_us,
+                      outcome, reason, status)
+VALUES (:delivery_id, :fence, :attempt_number, :started_us, :duration_us,
+        :outcome, :reason, :status)
+"""
+
+_FINISH: Final = """
+UPDATE deliveries
+SET state = :state, due_us = coalesce(:due_us, due_us), ended_us = :ended_us,
+    reason = :reason, last_error = :last_error, crashes = 0,
+    owner = NULL, claimed_us = NULL, lease_until_us = NULL
+WHERE delivery_id = :delivery_id AND fence = :fence AND state = 'sending'
+"""
+
+_DIE_OF_CRASHES: Final = """
+UPDATE deliveries
+SET state = 'dead', reason = 'crashes', ended_us = :now_us, last_error = :error,
+    owner = NULL, claimed_us = NULL, lease_until_us = NULL
+WHERE delivery_id = :delivery_id
+"""
+
+_KEEP_CALL: Final = """
+UPDATE calls SET keep_until_us = :keep_until_us
+WHERE state <> 'pending' AND tool_call_id = (
+    SELECT tool_call_id FROM messages JOIN deliveries USING (message_id)
+    WHERE delivery_id = :delivery_id
+)
+"""
+
+_KEEP_CALLBACK: Final = """
+UPDATE callbacks SET keep_until_us = :keep_until_us
+WHERE state <> 'pending' AND callback_id = (
+    SELECT callback_id FROM messages JOIN deliveries USING (message_id)
+    WHERE delivery_id = :delivery_id
+)
+"""
+
+_NEXT_DUE: Final = """
+SELECT min(due_us) FROM deliveries WHERE state = 'waiting' AND endpoint = :endpoint
+"""
+
+_NEXT_LEASE_OVER: Final = """
+SELECT min(lease_until_us) FROM deliveries WHERE state = 'sending'
+"""
+
+_ATTEMPTS: Final = """
+SELECT started_us, duration_us, outcome, reason, status
+FROM attempts JOIN deliveries USING (delivery_id)
+WHERE message_id = :message_id
+ORDER BY fence
+"""
+
+_DEAD_LETTERS: Final = """
+SELECT message_id, event_type, endpoint, reason, attempts, last_error
+FROM deliveries JOIN messages USING (message_id)
+WHERE state = 'dead'
+ORDER BY ended_us, deliveries.rowid
+LIMIT :letters_max
+"""
+
+_REDELIVER: Final = """
+UPDATE deliveries
+SET state = 'waiting', due_us = :now_us, attempts = 0, crashes = 0,
+    ended_us = NULL, reason = NULL
+WHERE message_id = :message_id AND state = 'dead'
+"""
+
+
+def insert_message(
+    connection: apsw.Connection,
+    message: NewMessage,
+    *,
+    delivery_id: DeliveryId,
+    now_us: int,
+) -> bool:
+    """
+    Write a message and its delivery; False if the dedupe key was known.
+    """
+    is_added = change(
+        connection,
+        _INSERT_MESSAGE,
+        message_id=message.message_id,
+        event_type=message.event_type,
+        body=message.body,
+        dedupe_key=message.dedupe_key,
+        tool_call_id=message.tool_call_id,
+        callback_id=message.callback_id,
+        trace_id=message.trace_id,
+        now_us=now_us,
+    )
+    if is_added:
+        change(
+            connection,
+            _INSERT_DELIVERY,
+            delivery_id=delivery_id,
+            message_id=message.message_id,
+            endpoint=message.endpoint,
+            now_us=now_us,
+        )
+    return bool(is_added)
+
+
+def claim(
+    connection: apsw.Connection,
+    *,
+    owner: str,
+    room: Mapping[str, int],
+    now_us: int,
+    lease_until_us: int,
+    crashes_max: int,
+) -> Sequence[ClaimedDelivery]:
+    """
+    Lease what is due, after releasing leases that ran out.
+    """
+    release_leases(
+        connection,
+        until_us=now_us,
+        now_us=now_us,
+        due_us=lambda _: now_us,
+        crashes_max=crashes_max,
+    )
+    taken = [
+        found
+        for endpoint, deliveries_max in room.items()
+        for found in rows(
+            connection,
+            _CLAIM,
+            owner=owner,
+            endpoint=endpoint,
+            now_us=now_us,
+            lease_until_us=lease_until_us,
+            deliveries_max=max(deliveries_max, 0),
+        )
+    ]
+    # RETURNING promises no order.
+    taken.sort(key=lambda found: found[:2])
+    return [_claimed(connection, found[2:]) for found in taken]
+
+
+def _claimed(
+    connection: apsw.Connection, found: tuple[str, str, str, int, int]
+) -> ClaimedDelivery:
+    delivery_id, message_id, endpoint, attempt_number, fence = found
+    message = row(connection, _MESSAGE, message_id=message_id)
+    if message is None:
+        raise LookupError(message_id)
+    event_type, body, created_us, trace_id = message
+    return ClaimedDelivery(
+        delivery_id=DeliveryId(delivery_id),
+        message_id=MessageId(message_id),
+        event_type=event_type,
+        body=body,
+        endpoint=endpoint,
+        attempt_number=attempt_number,
+        fence=fence,
+        created_s=to_s(created_us),
+        trace_id=trace_id,
+    )
+
+
+def release_leases(
+    connection: apsw.Connection,
+    *,
+    until_us: int,
+    now_us: int,
+    due_us: Callable[[str], int],
+    crashes_max: int,
+    reason: str = UNKNOWN_CRASH,
+) -> int:
+    """
+    Release leases that end until then, and record their attempts as cut off.
+
+    Args:
+        connection: Inside a transaction.
+        until_us: The last end of a lease that counts as over.
+        now_us: The wall clock.
+        due_us: When a delivery of this id is due again.
+        crashes_max: A delivery whose attempts were cut off so often in a row is dead:
+            it may be what crashes its sender.
+        reason: Why they were cut off.
+
+    Returns:
+        How many there were.
+    """
+    over = list(rows(connection, _LEASES_OVER, until_us=until_us))
+    for delivery_id, fence, attempt_number, claimed_us, crashes in over:
+        _insert_attempt(
+            connection,
+            delivery_id=delivery_id,
+            fence=fence,
+            attempt_number=attempt_number,
+            attempt=DeliveryAttempt(
+                started_s=to_s(claimed_us),
+                duration_s=max(to_s(now_us - claimed_us), 0.0),
+                outcome=UNKNOWN_CRASH,
+                reason=reason,
+            ),
+        )
+        if reason == UNKNOWN_CRASH and crashes + 1 >= crashes_max:
+            change(
+                connection,
+                _DIE_OF_CRASHES,
+                delivery_id=delivery_id,
+                now_us=now_us,
+                error=reason,
+            )
+            continue
+        change(
+            connection,
+            _RELEASE,
+            delivery_id=delivery_id,
+            due_us=due_us(delivery_id),
+            crashes=int(reason == UNKNOWN_CRASH),
+            error=reason,
+        )
+    return len(over)
+
+
+def finish(
+    connection: apsw.Connection,
+    claimed: ClaimedDelivery,
+    *,
+    attempt: DeliveryAttempt,
+    step: NextStep,
+    now_us: int,
+    keep_until_us: int,
+) -> bool:
+    """
+    Record an attempt and the new state, unless the fence was overtaken.
+    """
+    state, due_us, reason = _state_after(step)
+    has_ended = due_us is None
+    is_ours = change(
+        connection,
+        _FINISH,
+        delivery_id=claimed.delivery_id,
+        fence=claimed.fence,
+        state=state,
+        due_us=due_us,
+        ended_us=now_us if has_ended else None,
+        reason=reason,
+        last_error=None if state == "delivered" else attempt.reason,
+    )
+    if not is_ours:
+        return False
+    _insert_attempt(
+        connection,
+        delivery_id=claimed.delivery_id,
+        fence=claimed.fence,
+        attempt_number=claimed.attempt_number,
+        attempt=attempt,
+    )
+    if has_ended:
+        for keep in (_KEEP_CALL, _KEEP_CALLBACK):
+            change(
+                connection,
+                keep,
+                delivery_id=claimed.delivery_id,
+                keep_until_us=keep_until_us,
+            )
+    return True
+
+
+def _state_after(step: NextStep) -> tuple[str, int | None, str | None]:
+    match step:
+        case Delivered():
+            return "delivered", None, None
+        case RetryAt(due_s=due_s):
+            return "waiting", to_us(due_s), None
+        case GiveUp(reason=reason):
+            return "dead", None, reason
+
+
+def _insert_attempt(
+    connection: apsw.Connection,
+    *,
+    delivery_id: str,
+    fence: int,
+    attempt_number: int,
+    attempt: DeliveryAttempt,
+) -> None:
+    change(
+        connection,
+        _INSERT_ATTEMPT,
+        delivery_id=delivery_id,
+        fence=fence,
+        attempt_number=attempt_number,
+        started_us=to_us(attempt.started_s),
+        duration_us=to_us(attempt.duration_s),
+        outcome=attempt.outcome,
+        reason=attempt.reason,
+        status=attempt.status,
+    )
+
+
+def next_due_us(connection: apsw.Connection, endpoints: Collection[str]) -> int | None:
+    """
+    Return when something is to be claimed: a delivery due, or a lease that is over.
+    """
+    times = [row(connection, _NEXT_DUE, endpoint=name) for name in endpoints]
+    times.append(row(connection, _NEXT_LEASE_OVER))
+    return min(
+        (time[0] for time in times if time and time[0] is not None), default=None
+    )
+
+
+def attempts_of(
+    connection: apsw.Connection, message_id: MessageId
+) -> Sequence[DeliveryAttempt]:
+    """
+    Return the attempts to deliver a message, oldest first.
+    """
+    return [
+        DeliveryAttempt(
+            started_s=to_s(started_us),
+            duration_s=to_s(duration_us),
+            outcome=outcome,
+            reason=reason,
+            status=status,
+        )
+        for started_us, duration_us, outcome, reason, status in rows(
+            connection, _ATTEMPTS, message_id=message_id
+        )
+    ]
+
+
+def dead_letters(connection: apsw.Connection, letters_max: int) -> Sequence[DeadLetter]:
+    """
+    Return what was given up, oldest first.
+    """
+    return [
+        DeadLetter(
+            message_id=MessageId(message_id),
+            event_type=event_type,
+            endpoint=endpoint,
+            reason=reason,
+            attempts=attempts,
+            last_error=last_error or "",
+        )
+        for message_id, event_type, endpoint, reason, attempts, last_error in rows(
+            connection, _DEAD_LETTERS, letters_max=letters_max
+        )
+    ]
+
+
+def redeliver(
+    connection: apsw.Connection, message_id: MessageId, *, now_us: int
+) -> bool:
+    """
+    Put a dead letter back; False if there is none.
+    """
+    return bool(change(connection, _REDELIVER, message_id=message_id, now_us=now_us))
