@@ -1,0 +1,311 @@
+"""
+When and how often faults hit.
+
+Order: the faults of a surface as its script lists them, then those of the rule that
+answered, then those that were added while running. Each changes what the ones before
+it left. Whether one hits is drawn from the seed and the request's own keys, so that
+neither the order of arrival nor another fault changes it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from mock_server.draws import Draws
+from mock_server.faults import Fault, Target, build_fault
+from mock_server.limits import Counts, Limits
+from mock_server.script import EverySchedule, FaultMatch, FaultScript, MockScript
+from mock_server.surfaces.ports import CallKeys
+
+_SCRIPT: Final = "script"
+_CONTROL: Final = "control"
+
+
+class TooManyFaultsError(Exception):
+    """
+    The mock holds as many faults as it may.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveFault:
+    """
+    A fault with its schedule and the surface it belongs to.
+    """
+
+    fault_id: str
+    target: Target
+    fault: Fault
+    script: FaultScript
+    source: str
+    """``script`` or ``control``."""
+
+    name: str | None = None
+    """The tool or the endpoint, unless it is for all of them."""
+
+    spared: frozenset[str] = frozenset()
+    """The endpoints that it is not for."""
+
+    world: str | None = None
+    """The world, unless it is for all of them."""
+
+    rule: int | None = None
+    """The rule whose replies it is for, unless it is for all of them."""
+
+    def describe(self) -> dict[str, Any]:
+        """
+        Return it as the control API shows it.
+        """
+        schedule = self.script.model_dump(
+            by_alias=False, exclude_defaults=True, exclude={"fault"}
+        )
+        own = set(type(self.fault).model_fields)
+        return {
+            "fault_id": self.fault_id,
+            "fault": self.fault.name,
+            "target": self.target,
+            "name": self.name,
+            "world": self.world,
+            "rule": self.rule,
+            "source": self.source,
+            "parameters": self.fault.model_dump(mode="json"),
+            "schedule": {k: v for k, v in schedule.items() if k not in own},
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """
+    A request at which faults may hit.
+    """
+
+    target: Target
+    world: str
+    keys: CallKeys
+    scenario_s: float
+    stream: bool = False
+    model: str | None = None
+    endpoint: str | None = None
+    tools: Sequence[str] = ()
+    """The tool that runs, or the tools that the reply calls."""
+
+    calls_tools: bool = False
+    headers: Mapping[str, str]
+    rule: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """
+    A fault that hits, and the draw that let it.
+    """
+
+    active: ActiveFault
+    draw: float
+
+
+class Injector:
+    """
+    Holds the faults and says which of them hit a request.
+    """
+
+    def __init__(self, *, draws: Draws, limits: Limits | None = None) -> None:
+        self._draws = draws
+        self._limits = limits or Limits()
+        self._faults: dict[str, ActiveFault] = {}
+        self._times: Counts[tuple[str, str]] = Counts(self._limits.executions_max)
+        self._added = 0
+
+    def __len__(self) -> int:
+        return len(self._faults)
+
+    def __iter__(self) -> Iterator[ActiveFault]:
+        return iter(self._faults.values())
+
+    def get(self, fault_id: str) -> ActiveFault | None:
+        """
+        Return the fault of that id.
+        """
+        return self._faults.get(fault_id)
+
+    def load(self, script: MockScript) -> None:
+        """
+        Hold the faults of a script instead of all there were.
+
+        Raises:
+            TooManyFaultsError: The script has more than fit.
+        """
+        self._faults.clear()
+        self._times.clear()
+        self._added = 0
+        for active in script_faults(script):
+            self._put(active)
+
+    def add(
+        self,
+        script: FaultScript,
+        fault: Fault,
+        *,
+        target: Target,
+        name: str | None = None,
+        world: str | None = None,
+    ) -> ActiveFault:
+        """
+        Hold one more, after all others.
+
+        Raises:
+            TooManyFaultsError: There are too many.
+        """
+        self._added += 1
+        active = ActiveFault(
+            fault_id=f"fault-{self._added}",
+            target=target,
+            fault=fault,
+            script=script,
+            source=_CONTROL,
+            name=name,
+            world=world,
+        )
+        self._put(active)
+        return active
+
+    def remove(self, fault_id: str) -> ActiveFault | None:
+        """
+        Drop a fault and return it, if there was one.
+        """
+        return self._faults.pop(fault_id, None)
+
+    def choose(self, moment: Moment) -> tuple[Hit, ...]:
+        """
+        Return the faults that hit, in their order.
+        """
+        if not self._faults:
+            return ()
+        return tuple(
+            hit
+            for active in self._faults.values()
+            if (hit := self._try(active, moment)) is not None
+        )
+
+    def _put(self, active: ActiveFault) -> None:
+        if len(self._faults) >= self._limits.faults_max:
+            raise TooManyFaultsError
+        self._faults[active.fault_id] = active
+
+    def _try(self, active: ActiveFault, moment: Moment) -> Hit | None:
+        if not _is_meant(active, moment) or not _is_due(active.script, moment):
+            return None
+        times = active.script.times
+        if times is not None and (
+            self._times.add((active.fault_id, moment.world)) > times
+        ):
+            return None
+        keys = moment.keys
+        draw = self._draws.draw(
+            "fault",
+            active.fault_id,
+            moment.world,
+            keys.conversation,
+            keys.turn,
+            keys.attempt_number,
+        )
+        if draw >= active.script.injection_rate:
+            return None
+        return Hit(active=active, draw=draw)
+
+
+def script_faults(script: MockScript) -> Iterator[ActiveFault]:
+    """
+    Return the faults of a script, each under the place where it stands as its id.
+    """
+    upstream = script.upstream
+    yield from _listed(upstream.faults, Target.UPSTREAM, "upstream")
+    for number, rule in enumerate(upstream.script):
+        place = f"upstream.script.{number}"
+        yield from _listed(rule.faults, Target.UPSTREAM, place, rule=number)
+    for name, tool in script.tools.items():
+        yield from _listed(tool.faults, Target.TOOLS, f"tools.{name}", name=name)
+    default = script.webhook_endpoint
+    place = "webhook_endpoint"
+    for active in _listed(default.faults, Target.WEBHOOK_ENDPOINT, place):
+        # What a named endpoint says replaces everything said beside it.
+        yield replace(active, spared=frozenset(default.endpoints))
+    for name, endpoint in default.endpoints.items():
+        yield from _listed(
+            endpoint.faults,
+            Target.WEBHOOK_ENDPOINT,
+            f"webhook_endpoint.endpoints.{name}",
+            name=name,
+        )
+    yield from _listed(
+        script.webhook_emitter.faults, Target.WEBHOOK_EMITTER, "webhook_emitter"
+    )
+
+
+def _listed(
+    faults: Iterable[FaultScript],
+    target: Target,
+    place: str,
+    *,
+    name: str | None = None,
+    rule: int | None = None,
+) -> Iterator[ActiveFault]:
+    for number, script in enumerate(faults):
+        yield ActiveFault(
+            fault_id=f"{place}.faults.{number}",
+            target=target,
+            fault=build_fault(script.fault, target, script.parameters),
+            script=script,
+            source=_SCRIPT,
+            name=name,
+            rule=rule,
+        )
+
+
+def _is_meant(active: ActiveFault, moment: Moment) -> bool:
+    """
+    Say whether the request is of the kind that the fault is for.
+    """
+    names = {*moment.tools, moment.endpoint}
+    return (
+        active.target is moment.target
+        and (active.name is None or active.name in names)
+        and moment.endpoint not in active.spared
+        and active.world in {None, moment.world}
+        and active.rule in {None, moment.rule}
+        and (moment.calls_tools or not active.fault.needs_tool_calls)
+        and _is_matched(active.script.match, moment)
+    )
+
+
+def _is_matched(match: FaultMatch, moment: Moment) -> bool:
+    wanted_headers = match.header or {}
+    return (
+        (match.model is None or fnmatchcase(moment.model or "", match.model))
+        and (match.tool is None or bool(set(match.tool) & set(moment.tools)))
+        and (match.endpoint is None or moment.endpoint in match.endpoint)
+        and (match.stream is None or match.stream is moment.stream)
+        and (match.turn is None or moment.keys.turn in match.turn)
+        and (match.world is None or match.world == moment.world)
+        and all(
+            fnmatchcase(moment.headers.get(name, ""), wanted)
+            for name, wanted in wanted_headers.items()
+        )
+    )
+
+
+def _is_due(script: FaultScript, moment: Moment) -> bool:
+    """
+    Say whether the fault hits at this time and at this attempt.
+    """
+    now_s = moment.scenario_s
+    if now_s < script.from_s or (script.to_s is not None and now_s >= script.to_s):
+        return False
+    if script.every is not None and not _is_on(script.every, now_s - script.from_s):
+        return False
+    return script.attempts is None or moment.keys.attempt_number in script.attempts
+
+
+def _is_on(every: EverySchedule, since_s: float) -> bool:
+    return since_s % (every.on_s + every.off_s) < every.on_s

@@ -1,0 +1,53 @@
+"""
+Scenario time: seconds since the workload began.
+"""
+
+from mock_server.clock import Clock
+from mock_server.events import Events
+
+
+class ScenarioTime:
+    """
+    Begins with :meth:`start`, else with the first request.
+    """
+
+    def __init__(self, *, clock: Clock, events: Events) -> None:
+        self._clock = clock
+        self._events = events
+        self._zero_s: float | None = None
+
+    @property
+    def is_started(self) -> bool:
+        """
+        Whether it runs.
+        """
+        return self._zero_s is not None
+
+    @property
+    def elapsed_s(self) -> float:
+        """
+        Seconds since zero; 0 while it does not run.
+        """
+        if self._zero_s is None:
+            return 0.0
+        return self._clock.monotonic() - self._zero_s
+
+    def start(self) -> None:
+        """
+        Make this moment zero, also if it was running.
+        """
+        self._zero_s = self._clock.monotonic()
+        self._events.publish("scenario_started")
+
+    def start_if_needed(self) -> None:
+        """
+        Make this moment zero unless it runs already.
+        """
+        if self._zero_s is None:
+            self.start()
+
+    def stop(self) -> None:
+        """
+        Wait for another start.
+        """
+        self._zero_s = None

@@ -1,0 +1,120 @@
+"""
+One world per API key, so that parallel tests share one mock.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
+
+from mock_server.journal import Journal, JournalBudget
+from mock_server.limits import BoundedDict, Limits
+
+T = TypeVar("T")
+_NAME_DIGITS = 12
+
+
+def world_name(api_key: str | None) -> str:
+    """
+    Return the first 12 hex digits of the key's SHA-256.
+    """
+    return hashlib.sha256((api_key or "").encode()).hexdigest()[:_NAME_DIGITS]
+
+
+class World:
+    """
+    What is kept for one API key.
+    """
+
+    def __init__(self, name: str, budget: JournalBudget) -> None:
+        self._name = name
+        self.journal = Journal(budget)
+        self._memory: dict[type[Any], Any] = {}
+
+    @property
+    def name(self) -> str:
+        """
+        The first 12 hex digits of the key's SHA-256.
+        """
+        return self._name
+
+    def recall(self, kind: type[T], make: Callable[[], T]) -> T:
+        """
+        Return this world's object of that kind, made the first time it is asked for.
+        """
+        if kind not in self._memory:
+            self._memory[kind] = make()
+        return cast("T", self._memory[kind])
+
+    def forget(self) -> None:
+        """
+        Begin anew, the journal kept.
+        """
+        self._memory.clear()
+
+
+class Worlds:
+    """
+    All worlds, bounded.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        limits = limits or Limits()
+        self.budget = JournalBudget(limits)
+        self._worlds: BoundedDict[str, World] = BoundedDict(
+            limits.worlds_max, on_drop=lambda world: world.journal.clear()
+        )
+        self._of_trace: BoundedDict[str, str] = BoundedDict(limits.traces_max)
+
+    def __len__(self) -> int:
+        return len(self._worlds)
+
+    def __iter__(self) -> Iterator[World]:
+        return iter(list(self._worlds.values()))
+
+    @property
+    def dropped(self) -> int:
+        """
+        Worlds that were forgotten for want of room.
+        """
+        return self._worlds.dropped
+
+    def get(self, name: str) -> World | None:
+        """
+        Return the world of that name, if there is one.
+        """
+        return self._worlds.get(name)
+
+    def of_key(self, api_key: str, trace_id: str | None = None) -> World:
+        """
+        Return the world of an API key, and let the trace belong to it.
+        """
+        name = world_name(api_key)
+        if trace_id is not None:
+            self._of_trace.put(trace_id, name)
+        return self._open(name)
+
+    def of_trace(self, trace_id: str | None) -> World:
+        """
+        Return the world that a request without a key belongs to.
+
+        That is the one in which its trace was first seen, else the one of the empty
+        key.
+        """
+        known = self._of_trace.get(trace_id) if trace_id else None
+        return self._open(known or world_name(None))
+
+    def forget(self) -> None:
+        """
+        Begin anew.
+        """
+        for world in self:
+            world.journal.clear()
+        self._worlds.clear()
+        self._of_trace.clear()
+
+    def _open(self, name: str) -> World:
+        world = self._worlds.get(name)
+        if world is None:
+            world = World(name, self.budget)
+            self._worlds.put(name, world)
+        return world

@@ -1,0 +1,312 @@
+"""
+Writes a plan to a connection, byte for byte.
+
+Everything else in the mock decides; this is the only place that touches a transport.
+It needs no real socket: in-memory transports serve as well.
+"""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from enum import StrEnum
+from http import HTTPStatus
+from typing import assert_never
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from mock_server.clock import Clock
+from mock_server.wire import (
+    Chunk,
+    Close,
+    CutAfter,
+    End,
+    Hang,
+    Head,
+    Pace,
+    Plan,
+    Reset,
+    Step,
+    Wait,
+)
+
+_LINGER_NONE = struct.pack("ii", 1, 0)
+_NO_BODY = frozenset({204, 304})
+
+
+class Outcome(StrEnum):
+    """
+    How an exchange ended.
+    """
+
+    COMPLETE = "complete"
+    CUT = "cut"
+    """Closed in the middle of the answer."""
+
+    RESET = "reset"
+    CLOSED = "closed"
+    """Closed before the first byte."""
+
+    ABANDONED = "abandoned"
+    """The client went away first."""
+
+    HUNG = "hung"
+    """Nothing more was sent until the mock was stopped."""
+
+
+@dataclass(slots=True)
+class Written:
+    """
+    What came of a plan.
+    """
+
+    status: int | None = None
+    """None while no status line was sent."""
+
+    headers: tuple[tuple[str, str], ...] = ()
+    outcome: Outcome = Outcome.HUNG
+    planned_s: float = 0.0
+    """The waits of the plan and of its latencies, as far as it came."""
+
+    body: bytearray = field(default_factory=bytearray)
+    """The first bytes of the body, before any framing."""
+
+    body_bytes: int = 0
+
+
+class WrittenResponse(web.StreamResponse):
+    """
+    Tells aiohttp that the answer is out, and whether the connection lives on.
+    """
+
+    def __init__(self, *, keep_alive: bool) -> None:
+        super().__init__()
+        self._is_kept_alive = keep_alive
+
+    @property
+    def keep_alive(self) -> bool:
+        """
+        Whether another request may follow.
+        """
+        return self._is_kept_alive
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """
+        Send nothing: the headers are out.
+        """
+        del request
+        return None  # noqa: RET501 - the type says that a writer may come back
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """
+        Send nothing: the body is out.
+        """
+        del data
+
+
+class PlanWriter:
+    """
+    Writes one plan.
+
+    Args:
+        request: Whose connection it is.
+        clock: For the waits.
+        delay_of: How long a chunk of that pace waits, by its number.
+        closing: Set when the mock stops; a hanging answer then ends.
+        body_kept_max: How much of the body :class:`Written` keeps.
+    """
+
+    def __init__(
+        self,
+        request: web.BaseRequest,
+        *,
+        clock: Clock,
+        delay_of: Callable[[Pace, int], float],
+        closing: asyncio.Event,
+        body_kept_max: int,
+    ) -> None:
+        self._request = request
+        self._clock = clock
+        self._delay_of = delay_of
+        self._closing = closing
+        self._body_kept_max = body_kept_max
+        self._unsent = b""
+        """A head that waits for its first chunk."""
+
+        self._is_chunked = False
+        self._is_bodiless = False
+        self._outputs = 0
+        self._is_ended = False
+        self.written = Written()
+
+    async def write(self, plan: Plan) -> web.StreamResponse:
+        """
+        Write the plan and return what aiohttp is to be given.
+
+        Raises:
+            asyncio.CancelledError: The client went away, or the mock is being stopped;
+                :attr:`written` says which.
+        """
+        try:
+            await self._write_steps(plan)
+        except ConnectionError:
+            self._note_end(Outcome.ABANDONED)
+        except asyncio.CancelledError:
+            is_gone = self._request.transport is None
+            self._note_end(Outcome.ABANDONED if is_gone else Outcome.HUNG)
+            raise
+        is_complete = self.written.outcome is Outcome.COMPLETE
+        return WrittenResponse(keep_alive=is_complete and self._request.keep_alive)
+
+    async def _write_steps(self, plan: Plan) -> None:
+        for number, step in enumerate(plan):
+            if isinstance(step, CutAfter):
+                await self._write_until_cut(step, plan[number + 1 :])
+            else:
+                await self._write_step(step)
+            if self._is_ended:
+                return
+        # A plan that does not say how it ends is complete.
+        await self._end()
+
+    async def _write_until_cut(self, cut: CutAfter, plan: Plan) -> None:
+        planned_s = self.written.planned_s
+        scope = self._clock.timeout(cut.delay_s)
+        try:
+            async with scope:
+                await self._write_steps(plan)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            self.written.planned_s = planned_s + cut.delay_s
+            await self._write_step(cut.cut)
+
+    async def _write_step(self, step: Step) -> None:
+        match step:
+            case Head():
+                self._take_head(step)
+            case Chunk():
+                await self._write_chunk(step)
+            case Wait(delay_s=delay_s):
+                await self._flush()
+                await self._wait(delay_s)
+            case End():
+                await self._end()
+            case Close():
+                await self._close()
+            case Reset():
+                await self._reset()
+            case Hang():
+                await self._flush()
+                await self._closing.wait()
+                self._note_end(Outcome.HUNG)
+            case CutAfter():
+                pass
+            case _:
+                assert_never(step)
+
+    def _take_head(self, head: Head) -> None:
+        request = self._request
+        names = {name.lower() for name, _ in head.headers}
+        is_old = request.version < (1, 1)
+        self._is_bodiless = request.method == "HEAD" or head.status in _NO_BODY
+        self._is_chunked = not (
+            is_old or self._is_bodiless or "content-length" in names
+        )
+        headers = list(head.headers)
+        if "date" not in names:
+            headers.append(("date", formatdate(self._clock.wall(), usegmt=True)))
+        if self._is_chunked:
+            headers.append(("transfer-encoding", "chunked"))
+        if not request.keep_alive and "connection" not in names:
+            headers.append(("connection", "close"))
+        lines = [f"HTTP/{request.version[0]}.{request.version[1]} {_phrase(head)}"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        self._unsent = ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
+        self.written.status = head.status
+        self.written.headers = head.headers
+
+    async def _write_chunk(self, chunk: Chunk) -> None:
+        if chunk.pace is not Pace.NONE:
+            delay_s = self._delay_of(chunk.pace, self._outputs)
+            self._outputs += 1
+            await self._wait(delay_s)
+        written = self.written
+        written.body_bytes += len(chunk.data)
+        room = self._body_kept_max - len(written.body)
+        if room > 0:
+            written.body += chunk.data[:room]
+        data = chunk.data
+        if self._is_bodiless or not data:
+            return
+        if self._is_chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        await self._send(data)
+
+    async def _wait(self, delay_s: float) -> None:
+        if delay_s > 0:
+            self.written.planned_s += delay_s
+            await self._clock.sleep(delay_s)
+
+    async def _send(self, data: bytes) -> None:
+        data, self._unsent = self._unsent + data, b""
+        if data:
+            await self._request.writer.write(data)
+
+    async def _flush(self) -> None:
+        await self._send(b"")
+
+    async def _end(self) -> None:
+        await self._send(b"0\r\n\r\n" if self._is_chunked else b"")
+        await self._request.writer.drain()
+        self._note_end(Outcome.COMPLETE)
+
+    async def _close(self) -> None:
+        """
+        Close with FIN: what was written arrives, and then the end.
+        """
+        await self._flush()
+        is_begun = self.written.status is not None
+        self._note_end(Outcome.CUT if is_begun else Outcome.CLOSED)
+        if (transport := self._request.transport) is not None:
+            transport.close()
+
+    async def _reset(self) -> None:
+        """
+        Close with RST, once what was written has left.
+        """
+        await self._flush()
+        self._note_end(Outcome.RESET)
+        transport = self._request.transport
+        if not isinstance(transport, asyncio.Transport):
+            return
+        # aborting drops what the transport still holds
+        transport.set_write_buffer_limits(high=0)
+        await self._request.writer.drain()
+        connection = transport.get_extra_info("socket")
+        with contextlib.suppress(OSError, AttributeError):
+            # A close that may not linger sends RST. An in-memory transport, whose
+            # socket is a fake, resets when it is aborted.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
+        transport.abort()
+
+    def _note_end(self, outcome: Outcome) -> None:
+        if self._is_ended:
+            return
+        self._is_ended = True
+        self.written.outcome = outcome
+        if self._unsent:
+            # The head was never sent, so no status was.
+            self.written.status = None
+            self.written.headers = ()
+
+
+def _phrase(head: Head) -> str:
+    try:
+        return f"{head.status} {HTTPStatus(head.status).phrase}"
+    except ValueError:
+        return f"{head.status} Status"
