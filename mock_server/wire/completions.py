@@ -1,0 +1,89 @@
+"""
+A plain Chat Completions answer.
+"""
+
+from typing import Any
+
+import orjson
+
+from mock_server.wire.headers import JSON_CONTENT, answer_headers
+from mock_server.wire.plan import Chunk, End, Head, Pace, Plan
+from mock_server.wire.reply import Choice, Reply, ReplyToolCall, ToolKind, Usage
+
+
+def completion_value(reply: Reply) -> dict[str, Any]:
+    """
+    Return the body as values.
+    """
+    return {
+        "id": reply.id,
+        "object": "chat.completion",
+        "created": reply.created_s,
+        "model": reply.model,
+        "choices": [
+            {
+                "index": index,
+                "message": message_value(choice),
+                "logprobs": None,
+                "finish_reason": choice.finish_reason,
+            }
+            for index, choice in enumerate(reply.choices)
+        ],
+        "usage": usage_value(reply.usage),
+        "service_tier": "default",
+        "system_fingerprint": reply.system_fingerprint,
+    }
+
+
+def message_value(choice: Choice) -> dict[str, Any]:
+    """
+    Return the assistant's message as values; without calls it has no ``tool_calls``.
+    """
+    message: dict[str, Any] = {"role": "assistant", "content": choice.text}
+    if choice.tool_calls:
+        message["tool_calls"] = [tool_call_value(call) for call in choice.tool_calls]
+    message["refusal"] = choice.refusal
+    message["annotations"] = []
+    return message
+
+
+def tool_call_value(call: ReplyToolCall) -> dict[str, Any]:
+    """
+    Return a whole tool call as values.
+    """
+    if call.kind is ToolKind.CUSTOM:
+        body = {"name": call.name, "input": call.arguments}
+        return {"id": call.id, "type": "custom", "custom": body}
+    body = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "type": "function", "function": body}
+
+
+def usage_value(usage: Usage) -> dict[str, Any]:
+    """
+    Return token counts as values, with the details that clients read.
+    """
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": 0,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+def completion_plan(reply: Reply, *, request_id: str) -> Plan:
+    """
+    Return the answer: it all leaves at once, after the time to the first token.
+    """
+    body = orjson.dumps(completion_value(reply))
+    headers = (
+        JSON_CONTENT,
+        ("content-length", str(len(body))),
+        *answer_headers(request_id),
+    )
+    return (Head(200, headers), Chunk(body, Pace.FIRST_TOKEN), End())
