@@ -1,0 +1,109 @@
+"""
+Work that outlives the request that began it, and its owner.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from harness.clock import Clock
+from harness.errors import OverloadedError
+
+ResultT = TypeVar("ResultT")
+
+
+class OwnedTasks:
+    """
+    Owns tasks between the start and the end of :meth:`run`.
+
+    Args:
+        name: The limit's name, told when it is reached.
+        tasks_max: How many may run at once.
+        clock: Bounds how long the end waits for them.
+    """
+
+    def __init__(self, *, name: str, tasks_max: int, clock: Clock) -> None:
+        self._name = name
+        self._tasks_max = tasks_max
+        self._clock = clock
+        self._group: asyncio.TaskGroup | None = None
+        self._running: set[asyncio.Task[Any]] = set()
+        self._ready = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    async def run(self) -> None:
+        """
+        Own tasks until :meth:`stop`; those that are left then are cancelled.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                self._ready.set()
+                await self._closing.wait()
+                for task in self._running:
+                    task.cancel()
+        finally:
+            self._group = None
+
+    async def wait_ready(self) -> None:
+        """
+        Return once tasks can be started.
+        """
+        await self._ready.wait()
+
+    def check_room(self) -> None:
+        """
+        Refuse what could not be started.
+
+        Raises:
+            OverloadedError: As many tasks as allowed are running, or the end is near.
+        """
+        is_closed = self._group is None or self._closing.is_set()
+        if is_closed or len(self._running) >= self._tasks_max:
+            raise OverloadedError(limit=self._name, value=self._tasks_max)
+
+    def start(
+        self, work: Coroutine[Any, Any, None], *, name: str
+    ) -> asyncio.Task[None]:
+        """
+        Run ``work`` as a task of this owner; it must not raise.
+
+        Raises:
+            OverloadedError: The end is near; the work is not begun.
+        """
+        if self._group is None or self._closing.is_set():
+            work.close()
+            raise OverloadedError(limit=self._name, value=self._tasks_max)
+        task = self._group.create_task(work, name=name)
+        self._running.add(task)
+        self._idle.clear()
+        task.add_done_callback(self._forget)
+        return task
+
+    async def stop(self, *, grace_s: float) -> int:
+        """
+        End :meth:`run` once all tasks have ended, at the latest after ``grace_s``.
+
+        Returns:
+            How many tasks had to be cancelled.
+        """
+        timeout = self._clock.timeout(grace_s)
+        try:
+            async with timeout:
+                await self._idle.wait()
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+        left = len(self._running)
+        self._closing.set()
+        return left
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not self._running:
+            self._idle.set()
