@@ -1,0 +1,174 @@
+"""
+The pytest plugin: virtual time, and what tests of a service need beside it.
+
+A test or module marked ``virtual_time``, or a test that asks for the fixture of
+that name, runs on a simulated loop: waiting costs nothing, servers and clients meet
+in memory, and everything follows from a seed that a failure prints.
+
+pytest loads this module wherever the package is installed, so it imports nothing
+heavy.
+"""
+
+import asyncio
+import zlib
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any, Final
+
+import pytest
+
+from harness.bus import EventBus
+from harness.clock import LoopClock
+from harness.ids import IdMint
+from harness.randomness import Randomness
+from harness.simulation import WALL_EPOCH_S, LinkOptions, SimLoop
+from harness.testing.recorder import Recorder
+
+MARKER: Final = "virtual_time"
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+_SEEDED: Final = frozenset({MARKER, "randomness", "ids"})
+"""Fixtures that make a test depend on its seed."""
+
+try:
+    from pytest_asyncio import fixture as _async_fixture
+except ImportError:
+    _async_fixture = pytest.fixture  # type: ignore[assignment]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """
+    Add ``--harness-seed``.
+    """
+    parser.getgroup("harness").addoption(
+        "--harness-seed",
+        type=int,
+        default=None,
+        metavar="N",
+        help="seed of virtual time, randomness and ids; by default each test has its own, the same every time",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """
+    Register the marker.
+    """
+    config.addinivalue_line(
+        "markers",
+        f"{MARKER}(seed=None, latency_s=(0, 0), steps_max=None): run the test on a loop whose clock jumps, "
+        "with sockets in memory",
+    )
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> Generator[None, Mapping[str, LoopFactory] | None, Mapping[str, LoopFactory]]:
+    """
+    Give pytest-asyncio the simulated loop for tests that want it.
+    """
+    others = yield
+    if _is_virtual(item):
+        return {MARKER: _loop_factory(item)}
+    return others or {"asyncio": asyncio.new_event_loop}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """
+    Print the seed under a failure.
+    """
+    report = yield
+    names = _SEEDED.intersection(getattr(item, "fixturenames", ()))
+    if report.failed and (names or _is_virtual(item)):
+        again = f"pytest --harness-seed={_seed_of(item)} '{item.nodeid}'"
+        report.sections.append(("seed", f"the same run again: {again}"))
+    return report
+
+
+def _is_virtual(item: pytest.Item) -> bool:
+    return item.get_closest_marker(MARKER) is not None or MARKER in getattr(
+        item, "fixturenames", ()
+    )
+
+
+def _marker_options(item: pytest.Item) -> dict[str, Any]:
+    marker = item.get_closest_marker(MARKER)
+    return {} if marker is None else dict(marker.kwargs)
+
+
+def _seed_of(item: pytest.Item) -> int:
+    chosen: int | None = item.config.getoption("--harness-seed")
+    if chosen is None:
+        chosen = _marker_options(item).get("seed")
+    if chosen is not None:
+        return chosen
+    # From the name: tests differ from one another, but not from day to day. What
+    # stands in brackets is not known yet when the loop is chosen.
+    return zlib.crc32(item.nodeid.partition("[")[0].encode())
+
+
+def _loop_factory(item: pytest.Item) -> LoopFactory:
+    options = _marker_options(item)
+    seed = _seed_of(item)
+    latency_min_s, latency_max_s = options.get("latency_s", (0.0, 0.0))
+    links = LinkOptions(latency_min_s=latency_min_s, latency_max_s=latency_max_s)
+    limits = (
+        {} if options.get("steps_max") is None else {"steps_max": options["steps_max"]}
+    )
+    return lambda: SimLoop(seed=seed, links=links, **limits)
+
+
+@pytest.fixture
+def clock(request: pytest.FixtureRequest) -> LoopClock:
+    """
+    The clock of the test's loop.
+    """
+    return LoopClock(WALL_EPOCH_S if _is_virtual(request.node) else None)
+
+
+@pytest.fixture
+def randomness(request: pytest.FixtureRequest) -> Randomness:
+    """
+    Chance from the test's seed.
+    """
+    return Randomness(_seed_of(request.node))
+
+
+@pytest.fixture
+def ids(randomness: Randomness) -> IdMint:
+    """
+    Ids from the test's seed.
+    """
+    return IdMint(randomness.stream("ids"))
+
+
+@pytest.fixture
+def bus(clock: LoopClock) -> EventBus:
+    """
+    A bus on the test's clock.
+    """
+    return EventBus(clock=clock)
+
+
+@pytest.fixture
+def recorder(bus: EventBus) -> Iterator[Recorder]:
+    """
+    Everything that is published on ``bus``.
+    """
+    recorder = Recorder()
+    with bus.listening(recorder.record):
+        yield recorder
+
+
+@_async_fixture
+async def virtual_time() -> SimLoop:
+    """
+    The simulated loop of this test; asking for it is enough to run on one.
+    """
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, SimLoop):
+        pytest.fail("virtual_time needs an async test run by pytest-asyncio")
+    return loop
