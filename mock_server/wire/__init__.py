@@ -19,6 +19,7 @@ from mock_server.wire.parse import parse_chat_request
 from mock_server.wire.plan import (
     Chunk,
     Close,
+    CutAfter,
     End,
     Hang,
     Head,
@@ -62,8 +63,10 @@ __all__ = [
     "Choice",
     "Chunk",
     "Close",
+    "CutAfter",
     "CustomChoice",
     "CustomTool",
+    "CutAfter",
     "End",
     "FinishReason",
     "FunctionChoice",
