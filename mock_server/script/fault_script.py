@@ -1,12 +1,29 @@
 """
 A fault as a script asks for it: which, when, how often, with which parameters.
+
+For each surface there is a union of all faults that it can have, made from the
+catalogue: so every wrong key and value of a fault is named at its place, and the JSON
+Schema of a script lists them all.
 """
 
+import copy
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, Union
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    Tag,
+    create_model,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
+from mock_server.faults import CATALOGUE, Fault, Target, faults_of
 from mock_server.script.base import OneOrMore, OneOrMoreNumbers, ScriptModel
 from mock_server.units import Duration
 
@@ -43,6 +60,8 @@ class FaultMatch(ScriptModel):
 class FaultScript(ScriptModel):
     """
     One fault of a surface.
+
+    This base takes any parameters; a script is checked by the model of its fault.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -68,6 +87,20 @@ class FaultScript(ScriptModel):
     every: EverySchedule | None = None
     match: FaultMatch = Field(default_factory=FaultMatch)
 
+    _given: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_parameters(
+        cls, value: Any, handler: ModelWrapValidatorHandler[Self]
+    ) -> Self:
+        script = handler(value)
+        if isinstance(value, Mapping):
+            script._given.update(  # noqa: SLF001 - its own class
+                {key: value[key] for key in value if key not in _SCHEDULE_KEYS}
+            )
+        return script
+
     @model_validator(mode="after")
     def _check_window(self) -> Self:
         if self.to_s is not None and self.to_s <= self.from_s:
@@ -78,12 +111,84 @@ class FaultScript(ScriptModel):
     @property
     def parameters(self) -> Mapping[str, Any]:
         """
-        The keys that belong to the fault itself, as its catalogue entry names them.
+        The keys that belong to the fault itself, as they were written.
         """
-        return dict(self.__pydantic_extra__ or {})
+        return dict(self._given)
 
 
-UpstreamFault = FaultScript
-ToolFault = FaultScript
-WebhookEndpointFault = FaultScript
-WebhookEmitterFault = FaultScript
+_SCHEDULE_KEYS: Final = frozenset(
+    info.alias or name for name, info in FaultScript.model_fields.items()
+)
+
+
+class _KnownFault(FaultScript):
+    """
+    Base of the models that know their fault's parameters.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_UNKNOWN = "unknown"
+
+
+def _model_of(fault: type[Fault]) -> Any:
+    fields: dict[str, Any] = {
+        name: (info.annotation, copy.copy(info))
+        for name, info in fault.model_fields.items()
+    }
+    name_field = Field(description="Its name in the catalogue.")
+    fields["fault"] = (Literal[fault.name], name_field)
+    return create_model(
+        f"{fault.__name__}Fault",
+        __base__=_KnownFault,
+        __doc__=fault.__doc__,
+        **fields,
+    )
+
+
+def _unknown_model(target: Target) -> Any:
+    names = tuple(fault.name for fault in faults_of(target))
+    listed = ", ".join(f"'{name}'" for name in names)
+
+    def refuse(name: str) -> str:
+        kind, context = "literal_error", {"expected": listed, "target": target.value}
+        if name in CATALOGUE:
+            text = "is no fault of {target}; there are {expected}"
+        else:
+            text = "is not in the catalogue; {target} has {expected}"
+        raise PydanticCustomError(kind, text, context)
+
+    return create_model(
+        "UnknownFault",
+        __config__=ConfigDict(extra="ignore"),
+        fault=(Annotated[str, AfterValidator(refuse)], ...),
+    )
+
+
+def _union_for(target: Target) -> Any:
+    known = {fault.name: _model_of(fault) for fault in faults_of(target)}
+
+    def name_of(value: Any) -> str:
+        name = (
+            value.get("fault")
+            if isinstance(value, dict)
+            else getattr(value, "fault", None)
+        )
+        return name if isinstance(name, str) and name in known else _UNKNOWN
+
+    members = [Annotated[model, Tag(name)] for name, model in known.items()]
+    members.append(Annotated[_unknown_model(target), Tag(_UNKNOWN)])
+    return Annotated[Union[tuple(members)], Discriminator(name_of)]  # noqa: UP007 - members are made here
+
+
+if TYPE_CHECKING:
+    UpstreamFault = FaultScript
+    ToolFault = FaultScript
+    WebhookEndpointFault = FaultScript
+    WebhookEmitterFault = FaultScript
+else:
+    UpstreamFault = _union_for(Target.UPSTREAM)
+    ToolFault = _union_for(Target.TOOLS)
+    WebhookEndpointFault = _union_for(Target.WEBHOOK_ENDPOINT)
+    WebhookEmitterFault = _union_for(Target.WEBHOOK_EMITTER)
