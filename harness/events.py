@@ -222,7 +222,10 @@ class RetryGaveUp(Event):
     operation: str
     attempt_number: int
     reason: str
-    """Why not: ``attempts_max``, ``permanent``, ``budget``, ``deadline``, ``committed``."""
+    """
+    Why not: ``attempts_max``, ``permanent``, ``budget``, ``deadline``, ``committed``,
+    ``retry_after_max``, ``circuit_open`` or ``rejected``.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +241,18 @@ class CircuitChanged(Event):
     generation: int
     failures: int = 0
     break_duration_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitWouldHaveOpened(Event):
+    """
+    A circuit that only observes met a rule that would have opened it.
+    """
+
+    circuit: str
+    reason: str
+    generation: int
+    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -509,6 +524,13 @@ class EventsDropped(Event):
     dropped_events: int
 
 
+EVENT_TYPES: Final[tuple[type[Event], ...]] = tuple(
+    kind
+    for kind in list(globals().values())
+    if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
+)
+"""Every kind of event there is."""
+
 SEVERITIES: Final[Mapping[type[Event], Severity]] = {
     AttemptStarted: Severity.DEBUG,
     AttemptEnded: Severity.DEBUG,
@@ -522,6 +544,7 @@ SEVERITIES: Final[Mapping[type[Event], Severity]] = {
     RetryScheduled: Severity.WARNING,
     RetryGaveUp: Severity.WARNING,
     CircuitChanged: Severity.WARNING,
+    CircuitWouldHaveOpened: Severity.WARNING,
     ProbeExpired: Severity.WARNING,
     StaleOutcomeIgnored: Severity.WARNING,
     RateLimiterPaused: Severity.WARNING,

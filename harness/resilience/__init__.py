@@ -8,6 +8,13 @@ event.
 """
 
 from harness.resilience.attempt import Attempt, Execution, Handler
+from harness.resilience.backoff import delay_s as backoff_delay_s
+from harness.resilience.backoff import envelope_s as backoff_envelope_s
+from harness.resilience.budget import RetryBudget
+from harness.resilience.bulkhead import Bulkhead
+from harness.resilience.circuit import Circuit, CircuitPermit, CircuitRefusal
+from harness.resilience.circuit_breaker import CircuitBreaker
+from harness.resilience.circuit_health import TripRule
 from harness.resilience.circuit_state import (
     TRANSITIONS,
     CircuitEvent,
@@ -20,6 +27,7 @@ from harness.resilience.deadline import (
     deadline_scope,
     earliest,
 )
+from harness.resilience.lint import PipelineOrderWarning, lint_order
 from harness.resilience.options import (
     BackoffOptions,
     BulkheadOptions,
@@ -38,37 +46,61 @@ from harness.resilience.outcome import (
     classify_error,
     classify_status,
 )
-from harness.resilience.pipeline import Pipeline, Strategy
-from harness.resilience.registry import OptionsFor, Pipelines
+from harness.resilience.pipeline import Pipeline
+from harness.resilience.rate_limiter import RateLimiter
+from harness.resilience.registry import CircuitGroup, OptionsFor, Pipelines
+from harness.resilience.retry import GiveUp, Retry, RetryIn, next_step
+from harness.resilience.retry_after import RetryAfter, parse_retry_after
+from harness.resilience.strategy import Strategy, StrategyKind
 
 __all__ = [
     "TRANSITIONS",
     "Attempt",
     "BackoffOptions",
+    "Bulkhead",
     "BulkheadOptions",
+    "Circuit",
+    "CircuitBreaker",
     "CircuitBreakerOptions",
     "CircuitEvent",
+    "CircuitGroup",
+    "CircuitPermit",
+    "CircuitRefusal",
     "CircuitSnapshot",
     "CircuitState",
     "Classified",
     "Classifier",
     "Deadline",
     "Execution",
+    "GiveUp",
     "Handler",
     "Jitter",
     "OptionsFor",
     "Outcome",
     "Pipeline",
     "PipelineOptions",
+    "PipelineOrderWarning",
     "Pipelines",
     "PipelinesOptions",
+    "RateLimiter",
     "RateLimiterOptions",
+    "Retry",
+    "RetryAfter",
+    "RetryBudget",
     "RetryBudgetOptions",
+    "RetryIn",
     "RetryOptions",
     "Strategy",
+    "StrategyKind",
+    "TripRule",
+    "backoff_delay_s",
+    "backoff_envelope_s",
     "classify_error",
     "classify_status",
     "current_deadline",
     "deadline_scope",
     "earliest",
+    "lint_order",
+    "next_step",
+    "parse_retry_after",
 ]

@@ -3,7 +3,7 @@ One attempt of a call, as the strategies hand it inwards.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 from harness.ids import IdMint
 from harness.resilience.deadline import Deadline
@@ -11,17 +11,6 @@ from harness.resilience.outcome import Classified
 
 Handler = Callable[["Attempt"], Awaitable[Any]]
 """What makes an attempt: the next strategy inwards, or the call itself."""
-
-
-class Startable(Protocol):
-    """
-    A permit that wants to know when the call begins.
-    """
-
-    def start(self) -> None:
-        """
-        Begin to count: all other permits are there and the call is made.
-        """
 
 
 class Execution:
@@ -68,26 +57,31 @@ class Attempt:
 
     Attributes:
         number: Counts the attempts of the call from 1.
+        tokens: What it costs at a limit on tokens, beside one request.
+        on_start: Called when all permits are there and the call is made.
         deadline: When the whole call has to be over.
         timeout_s: How long this attempt may take, known once it is made.
         classified: What the attempt told, known once it ended; None if a strategy
             refused it before it was made.
+        blocked_s: How long the circuit refuses further calls, if it does so once this
+            attempt ended.
         status: The status of the answer, as noted by the call.
         request_id: The peer's name for this attempt, as noted by the call.
         time_to_first_chunk_s: How long the first output took, as noted by the call.
     """
 
     __slots__ = (
+        "blocked_s",
         "classified",
-        "cost",
         "deadline",
         "execution",
-        "lease",
         "number",
+        "on_start",
         "request_id",
         "status",
         "time_to_first_chunk_s",
         "timeout_s",
+        "tokens",
     )
 
     def __init__(
@@ -96,15 +90,16 @@ class Attempt:
         *,
         number: int = 1,
         deadline: Deadline | None = None,
-        cost: float = 1.0,
+        tokens: float = 0.0,
     ) -> None:
         self.execution = execution
         self.number = number
         self.deadline = deadline
-        self.cost = cost
+        self.tokens = tokens
         self.timeout_s: float | None = None
         self.classified: Classified | None = None
-        self.lease: Startable | None = None
+        self.on_start: Callable[[], None] | None = None
+        self.blocked_s: float | None = None
         self.status: int | None = None
         self.request_id: str | None = None
         self.time_to_first_chunk_s: float | None = None
@@ -161,5 +156,5 @@ class Attempt:
             self.execution,
             number=self.execution.attempts + 1,
             deadline=self.deadline,
-            cost=self.cost,
+            tokens=self.tokens,
         )

@@ -10,6 +10,14 @@ from enum import StrEnum
 from harness.errors import check_options
 
 
+def _is_count_or_none(value: int | None) -> bool:
+    return value is None or value >= 1
+
+
+def _is_ratio_or_none(value: float | None) -> bool:
+    return value is None or 0 < value <= 1
+
+
 class Jitter(StrEnum):
     """
     The random part of a delay.
@@ -323,11 +331,3 @@ class PipelinesOptions:
             destinations_max=self.destinations_max >= 1,
             idle_s=self.idle_s > 0,
         )
-
-
-def _is_count_or_none(value: int | None) -> bool:
-    return value is None or value >= 1
-
-
-def _is_ratio_or_none(value: float | None) -> bool:
-    return value is None or 0 < value <= 1

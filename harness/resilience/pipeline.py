@@ -6,8 +6,9 @@ budget), circuit breaker, bulkhead, rate limiter, attempt timeout, call, classif
 strategies are data until one short loop wraps them around the call.
 """
 
+import warnings
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from harness.bus import EventBus
 from harness.clock import Clock
@@ -21,20 +22,11 @@ from harness.resilience.deadline import (
     deadline_scope,
     earliest,
 )
+from harness.resilience.lint import PipelineOrderWarning, lint_order
 from harness.resilience.outcome import CANCELLED, Classified, Classifier, Outcome
+from harness.resilience.strategy import Strategy
 
 T = TypeVar("T")
-
-
-class Strategy(Protocol):
-    """
-    Something that stands around a call.
-    """
-
-    async def execute(self, inner: Handler, attempt: Attempt) -> Any:
-        """
-        Make the attempt by calling ``inner``, or refuse it, or make several.
-        """
 
 
 class Pipeline:
@@ -63,6 +55,8 @@ class Pipeline:
     ) -> None:
         self.name = name
         self.strategies = tuple(strategies)
+        for complaint in lint_order(self.strategies):
+            warnings.warn(complaint, PipelineOrderWarning, stacklevel=2)
         self.in_flight = 0
         self._classify = classify
         self._clock = clock
@@ -79,7 +73,7 @@ class Pipeline:
         operation: str,
         deadline: Deadline | None = None,
         idempotency_key: str | None = None,
-        cost: float = 1.0,
+        tokens: float = 0.0,
     ) -> T:
         """
         Make the call, as often as the strategies allow, and return its result.
@@ -90,7 +84,7 @@ class Pipeline:
             deadline: When the whole call has to be over; the earliest of this, the
                 current one and the pipeline's total timeout holds.
             idempotency_key: The key of the call; minted if None.
-            cost: What an attempt costs at the rate limiter.
+            tokens: What an attempt costs at a limit on tokens, beside one request.
 
         Raises:
             RejectedError: A strategy refused; nothing was attempted by the last try.
@@ -102,11 +96,17 @@ class Pipeline:
             ids=self._ids,
             idempotency_key=idempotency_key,
         )
-        attempt = Attempt(execution, deadline=self._deadline(deadline), cost=cost)
+        attempt = Attempt(execution, deadline=self._deadline(deadline), tokens=tokens)
         self.in_flight += 1
         try:
             with deadline_scope(attempt.deadline):
                 return cast("T", await self._handler(attempt))
+        except AttemptTimeoutError as error:
+            left_s = _remaining_s(attempt.deadline)
+            if left_s is None or left_s > 0:
+                raise
+            # Not the attempt took too long, but the call as a whole.
+            raise DeadlineExceededError(deadline_in_s=left_s) from error
         finally:
             self.in_flight -= 1
 
@@ -150,8 +150,8 @@ class Pipeline:
             timeout_s = left_s if timeout_s is None else min(timeout_s, left_s)
         attempt.timeout_s = timeout_s
         attempt.execution.attempts += 1
-        if attempt.lease is not None:
-            attempt.lease.start()
+        if attempt.on_start is not None:
+            attempt.on_start()
         self._bus.publish(
             AttemptStarted(operation=attempt.operation, attempt_number=attempt.number)
         )
@@ -196,6 +196,10 @@ class Pipeline:
             return self._classify(error)
         except Exception:  # noqa: BLE001 - a broken classifier must not leak a permit
             return Classified(outcome=Outcome.FAILURE, reason="classifier_failed")
+
+
+def _remaining_s(deadline: Deadline | None) -> float | None:
+    return None if deadline is None else deadline.remaining_s()
 
 
 def _wrap(strategy: Strategy, inner: Handler) -> Handler:

@@ -1,0 +1,280 @@
+"""
+Stops calling a peer that fails, and finds out gently when it is well again.
+
+The decisions are those of :class:`harness.resilience.circuit.Circuit`; here they get
+a clock, a bus and calls. A breaker belongs to one event loop and takes no lock:
+nothing in it awaits. Its news is told after each step is done, so that a listener may
+call the breaker again.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from harness.bus import EventBus
+from harness.clock import Clock
+from harness.errors import CircuitOpenError
+from harness.events import CircuitChanged, Event, OperationRejected
+from harness.resilience.attempt import Attempt, Handler
+from harness.resilience.circuit import Circuit, CircuitPermit, CircuitRefusal
+from harness.resilience.circuit_state import (
+    CircuitEvent,
+    CircuitSnapshot,
+    CircuitState,
+)
+from harness.resilience.options import CircuitBreakerOptions
+from harness.resilience.outcome import Outcome
+from harness.resilience.strategy import StrategyKind
+
+
+class CircuitBreaker:
+    """
+    The circuit of one destination.
+
+    Args:
+        name: The destination, as it stands in events.
+        draws: Where the jitter of the break comes from.
+    """
+
+    kind = StrategyKind.CIRCUIT_BREAKER
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        options: CircuitBreakerOptions,
+        clock: Clock,
+        bus: EventBus,
+        draws: random.Random,
+    ) -> None:
+        self.name = name
+        self._clock = clock
+        self._bus = bus
+        self._circuit = Circuit(
+            name, options=options, now_s=clock.monotonic(), draws=draws
+        )
+        self._since_s = clock.wall()
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_telling = False
+
+    @property
+    def state(self) -> CircuitState:
+        """
+        The state; an open circuit stays open until a call asks for admission.
+        """
+        return self._circuit.state
+
+    def admit(self, *, queued: bool = False) -> CircuitPermit:
+        """
+        Let a call through, or refuse it.
+
+        Args:
+            queued: Whether the call has to wait for other permits first. The lease
+                of a probe then runs from :meth:`start`.
+
+        Raises:
+            CircuitOpenError: The circuit does not let this call through; a fresh
+                error each time.
+        """
+        answer = self._circuit.admit(self._clock.monotonic())
+        self._tell()
+        if isinstance(answer, CircuitRefusal):
+            raise CircuitOpenError(
+                circuit=self.name,
+                state=answer.state.value,
+                retry_after_s=answer.retry_after_s,
+            )
+        if not queued:
+            self.start(answer)
+        return answer
+
+    def start(self, permit: CircuitPermit) -> None:
+        """
+        Say that an admitted call begins: the lease of a probe runs from here.
+        """
+        if permit.started_s is None:
+            permit.started_s = self._clock.monotonic()
+
+    def settle(
+        self,
+        permit: CircuitPermit,
+        outcome: Outcome,
+        *,
+        duration_s: float = 0.0,
+        retry_after_s: float | None = None,
+    ) -> None:
+        """
+        Take in how a call ended.
+
+        Args:
+            permit: What the call was admitted with; a second time changes nothing.
+            outcome: What the call said about the peer.
+            duration_s: How long it took.
+            retry_after_s: What a failing answer asked for; a break is at least that
+                long, within its limit.
+        """
+        self._circuit.settle(
+            permit,
+            outcome,
+            self._clock.monotonic(),
+            duration_s=duration_s,
+            retry_after_s=retry_after_s,
+        )
+        self._tell()
+
+    @contextlib.contextmanager
+    def permit(self) -> Iterator[CircuitPermit]:
+        """
+        Hold a permit while inside; it is settled as ignored if nobody else did.
+
+        Raises:
+            CircuitOpenError: The circuit does not let this call through.
+        """
+        permit = self.admit()
+        try:
+            yield permit
+        finally:
+            self.settle(permit, Outcome.IGNORED)
+
+    async def execute(self, inner: Handler, attempt: Attempt) -> Any:
+        """
+        Make an attempt if the circuit lets it through, and learn from how it ends.
+        """
+        try:
+            permit = self.admit(queued=True)
+        except CircuitOpenError as error:
+            self._bus.publish(
+                OperationRejected(
+                    operation=attempt.operation,
+                    strategy=self.kind.value,
+                    reason=error.reason,
+                    retry_after_s=error.retry_after_s,
+                    circuit=self.name,
+                )
+            )
+            raise
+        attempt.on_start = lambda: self.start(permit)
+        try:
+            return await inner(attempt)
+        finally:
+            self._settle_attempt(permit, attempt)
+
+    def open(self) -> None:
+        """
+        Open for one break, as if a rule had asked for it.
+        """
+        self._go(CircuitEvent.OPENED_BY_HAND)
+
+    def half_open(self) -> None:
+        """
+        End the break and let probes through.
+
+        Raises:
+            TransitionError: The circuit is not open.
+        """
+        self._go(CircuitEvent.HALF_OPENED_BY_HAND)
+
+    def close(self) -> None:
+        """
+        Close, whatever the state is.
+        """
+        self._go(CircuitEvent.CLOSED_BY_HAND)
+
+    def isolate(self) -> None:
+        """
+        Refuse everything until somebody says otherwise.
+        """
+        self._go(CircuitEvent.ISOLATED_BY_HAND)
+
+    def disable(self) -> None:
+        """
+        Let everything through and look at nothing.
+        """
+        self._go(CircuitEvent.DISABLED_BY_HAND)
+
+    def observe(self) -> None:
+        """
+        Let everything through and say when the circuit would have opened.
+        """
+        self._go(CircuitEvent.OBSERVED_BY_HAND)
+
+    def reset(self) -> None:
+        """
+        Close and forget everything; outcomes of calls under way no longer count.
+        """
+        self._go(CircuitEvent.RESET)
+
+    def snapshot(self) -> CircuitSnapshot:
+        """
+        Return the circuit as it stands.
+        """
+        circuit = self._circuit
+        now_s = self._clock.monotonic()
+        samples, failed, slow = circuit.health.samples(now_s)
+        is_open = circuit.state is CircuitState.OPEN
+        return CircuitSnapshot(
+            name=self.name,
+            state=circuit.state,
+            since_s=self._since_s,
+            retry_after_s=circuit.refuses_for_s(now_s) if is_open else 0.0,
+            failures=circuit.health.failures,
+            probes=len(circuit.probes),
+            successes=circuit.successes,
+            rejections=circuit.rejections,
+            generation=circuit.generation,
+            samples=samples,
+            failed_samples=failed,
+            slow_samples=slow,
+        )
+
+    def _settle_attempt(self, permit: CircuitPermit, attempt: Attempt) -> None:
+        classified = attempt.classified
+        if classified is None:
+            # Refused further in, or cancelled while it waited there.
+            self.settle(permit, Outcome.IGNORED)
+            return
+        started_s = permit.started_s
+        now_s = self._clock.monotonic()
+        self.settle(
+            permit,
+            classified.outcome,
+            duration_s=0.0 if started_s is None else now_s - started_s,
+            retry_after_s=classified.retry_after_s,
+        )
+        if self.state is CircuitState.OPEN:
+            attempt.blocked_s = self._circuit.refuses_for_s(now_s)
+
+    def _go(self, event: CircuitEvent) -> None:
+        self._circuit.go(event, self._clock.monotonic())
+        self._tell()
+
+    def _tell(self) -> None:
+        news = self._circuit.news
+        if self._is_telling or not news:
+            return
+        self._is_telling = True
+        try:
+            while news:
+                event = news.popleft()
+                self._note(event)
+                self._bus.publish(event)
+        finally:
+            self._is_telling = False
+
+    def _note(self, event: Event) -> None:
+        if not isinstance(event, CircuitChanged):
+            return
+        self._since_s = self._clock.wall()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._circuit.options.auto_half_open and event.break_duration_s is not None:
+            self._timer = asyncio.get_running_loop().call_later(
+                event.break_duration_s, self._end_break
+            )
+
+    def _end_break(self) -> None:
+        self._circuit.end_break(self._clock.monotonic())
+        self._tell()
