@@ -55,13 +55,21 @@ def parse_rate_per_s(text: object) -> float:
 
 def format_duration(duration_s: float) -> str:
     """
-    Return a duration as people write it, at a useful precision.
+    Return a duration as people write it, to three or more digits.
     """
-    if duration_s == 0:
-        return "0s"
-    if duration_s < 1:
-        return f"{duration_s * 1000:.3g}ms"
     for unit, unit_s in (("d", 86400.0), ("h", 3600.0), ("m", 60.0)):
         if duration_s >= unit_s and duration_s % unit_s == 0:
-            return f"{duration_s / unit_s:g}{unit}"
-    return f"{duration_s:.4g}s"
+            return f"{duration_s / unit_s:.0f}{unit}"
+    for unit, unit_s in (("s", 1.0), ("ms", 1e-3)):
+        if duration_s >= unit_s:
+            return f"{_digits(duration_s / unit_s)}{unit}"
+    return f"{_digits(duration_s * 1e6)}us" if duration_s else "0s"
+
+
+def _digits(value: float) -> str:
+    """
+    Return a number with three digits or more, and never with an exponent.
+    """
+    decimals = 2 if value < 10 else 1 if value < 100 else 0  # noqa: PLR2004
+    text = f"{value:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if decimals else text

@@ -8,6 +8,7 @@ What comes later than that is put in its place when the log is closed.
 """
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -76,13 +77,21 @@ class RunLog:
     Args:
         file: Where ``events.jsonl`` is written.
         clock: The clock that all writers share; on one machine the monotonic one is.
+        listener: Told every record as it is written.
 
     Attributes:
         records: How many records were written.
     """
 
-    def __init__(self, file: Path, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        file: Path,
+        *,
+        clock: Clock,
+        listener: Callable[[Record], None] | None = None,
+    ) -> None:
         self.records = 0
+        self._listener = listener
         self._file = file
         self._clock = clock
         self._sources: list[_Source] = []
@@ -178,9 +187,10 @@ class RunLog:
                 self._is_sorted = False
             self._last_written_us = max(held.at_us, self._last_written_us or held.at_us)
             self.records += 1
-            lines.append(
-                _line(held.record, seq=self.records, time_us=held.at_us - zero_us)
-            )
+            placed = {"seq": self.records, "time_us": held.at_us - zero_us}
+            lines.append(_line(held.record | placed))
+            if self._listener is not None:
+                self._listener(held.record | placed)
         if lines:
             self._stream.write(b"".join(lines))
 
@@ -192,7 +202,7 @@ class RunLog:
         sorted_file = self._file.with_suffix(".sorting")
         with sorted_file.open("wb") as stream:
             for seq, record in enumerate(records, start=1):
-                stream.write(_line(record, seq=seq, time_us=record["time_us"]))
+                stream.write(_line(record | {"seq": seq}))
         sorted_file.replace(self._file)
 
 
@@ -204,8 +214,5 @@ def read_records(file: Path) -> list[Record]:
         return [orjson.loads(line) for line in stream if line.endswith(b"\n")]
 
 
-def _line(record: Record, *, seq: int, time_us: int) -> bytes:
-    return orjson.dumps(
-        record | {"seq": seq, "time_us": time_us},
-        option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE,
-    )
+def _line(record: Record) -> bytes:
+    return orjson.dumps(record, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)

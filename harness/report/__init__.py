@@ -7,7 +7,7 @@ from harness.report.junit import junit_xml
 from harness.report.series import Interval, Series, circuit_intervals, series_of
 from harness.report.state import EVENTS_MAX, HISTORY_S_MAX, RunState
 from harness.report.summary import counts_line, summary_markdown
-from harness.report.write import REPORT_FILE, load_run, write_report
+from harness.report.write import REPORT_FILE, load_run, summary_json, write_report
 
 __all__ = [
     "EVENTS_MAX",
@@ -23,6 +23,7 @@ __all__ = [
     "load_run",
     "report_html",
     "series_of",
+    "summary_json",
     "summary_markdown",
     "write_report",
 ]

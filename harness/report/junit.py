@@ -3,53 +3,59 @@ A verdict as JUnit XML, as build servers read it.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from xml.etree import ElementTree as ET
 
-_GROUPS = ("expectations", "invariants", "checks")
+_GROUPS: Final = ("expectations", "invariants", "checks")
+_ELEMENT_OF_STATUS: Final = {
+    "failed": "failure",
+    "inconclusive": "error",
+    "skipped": "skipped",
+}
+_COUNTED: Final = (("failures", "failure"), ("errors", "error"), ("skipped", "skipped"))
 
 
-def junit_xml(summary: Mapping[str, Any]) -> str:
+def junit_xml(*summaries: Mapping[str, Any]) -> str:
     """
-    Return a test case per expectation, invariant and check.
+    Return a suite per run, with a test case per expectation, invariant and check.
 
     Two more cases, ``run completed`` and ``bench healthy``, say whether the others mean
     anything: an inconclusive or invalid run is no green one.
     """
-    verdict = summary["verdict"]
-    cases = [(group, entry) for group in _GROUPS for entry in summary.get(group, ())]
-    suite = ET.Element("testsuite", name=str(summary["scenario"]))
-    counts = {"failures": 0, "errors": 0, "skipped": 0}
-    for group, entry in cases:
-        case = ET.SubElement(
-            suite,
-            "testcase",
-            classname=f"{summary['scenario']}.{group}",
-            name=str(entry["id"]),
-        )
-        message = "; ".join(finding["message"] for finding in entry.get("findings", ()))
-        match entry["status"]:
-            case "failed":
-                counts["failures"] += 1
-                ET.SubElement(case, "failure", message=message or "failed")
-            case "inconclusive":
-                counts["errors"] += 1
-                ET.SubElement(case, "error", message=message or "inconclusive")
-            case "skipped":
-                counts["skipped"] += 1
-                ET.SubElement(case, "skipped", message=message)
+    suites = ET.Element("testsuites")
+    for summary in summaries:
+        suites.append(_suite(summary))
+    ET.indent(suites)
+    return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _suite(summary: Mapping[str, Any]) -> ET.Element:
+    scenario, verdict = str(summary["scenario"]), summary["verdict"]
+    suite = ET.Element("testsuite", name=scenario)
+    for group in _GROUPS:
+        for entry in summary.get(group, ()):
+            case = ET.SubElement(
+                suite,
+                "testcase",
+                classname=f"{scenario}.{group}",
+                name=str(entry["id"]),
+            )
+            element = _ELEMENT_OF_STATUS.get(entry["status"])
+            if element is not None:
+                messages = [finding["message"] for finding in entry.get("findings", ())]
+                ET.SubElement(
+                    case, element, message="; ".join(messages) or entry["status"]
+                )
     for name, is_fine in (
         ("run completed", summary.get("completed", True)),
         ("bench healthy", verdict != "invalid"),
     ):
         case = ET.SubElement(
-            suite, "testcase", classname=f"{summary['scenario']}.bench", name=name
+            suite, "testcase", classname=f"{scenario}.bench", name=name
         )
         if not is_fine:
-            counts["errors"] += 1
-            ET.SubElement(case, "error", message=str(summary.get("reason", verdict)))
-    suite.set("tests", str(len(cases) + 2))
-    for name, count in counts.items():
-        suite.set(name, str(count))
-    ET.indent(suite)
-    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+            ET.SubElement(case, "error", message=str(summary.get("reason") or verdict))
+    suite.set("tests", str(len(suite)))
+    for attribute, tag in _COUNTED:
+        suite.set(attribute, str(len(suite.findall(f"testcase/{tag}"))))
+    return suite

@@ -1,0 +1,127 @@
+"""
+A run in the foreground: progress lines while it goes on, the verdict at its end.
+"""
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from harness.bench.runner import RunOptions, RunResult, ScenarioRun
+from harness.clock import Clock
+from harness.report import RunState, counts_line
+from harness.scenario import Scenario
+from harness.units import format_duration
+
+PROGRESS_INTERVAL_S: Final = 5.0
+"""How often a run says where it stands, in scenario time."""
+
+FINDINGS_MAX: Final = 10
+"""How many findings are printed; all of them are in the report."""
+
+Say = Callable[[str], None]
+
+
+class ProgressLines:
+    """
+    Turns the event log of a run into a line every few seconds.
+
+    Circuit transitions and dead letters get a line of their own at once.
+    """
+
+    def __init__(self, scenario: Scenario, say: Say) -> None:
+        self._state = RunState()
+        self._duration_s = scenario.duration_s
+        self._say = say
+        self._next_s = PROGRESS_INTERVAL_S
+
+    def __call__(self, record: Mapping[str, Any]) -> None:
+        """
+        Take in the next record.
+        """
+        self._state.apply(record)
+        at_s = record["time_us"] / 1e6
+        match record["kind"]:
+            case "circuit_changed":
+                change = f"{record['from']} -> {record['to']}"
+                reason = record.get("reason", "")
+                self._say(f"  {at_s:7.2f} s  {record['circuit']}: {change} ({reason})")
+            case "service_killed" | "service_restarted":
+                self._say(f"  {at_s:7.2f} s  {record['kind'].replace('_', ' ')}")
+        if at_s >= self._next_s:
+            self._next_s += PROGRESS_INTERVAL_S
+            self._say(self._line())
+
+    def _line(self) -> str:
+        state, totals = self._state, self._state.totals
+        latency_s = state.latency_s(0.99)
+        p99 = "-" if latency_s is None else format_duration(latency_s)
+        return (
+            f"{state.now_s:5.0f} of {self._duration_s:.0f} s  "
+            f"offered {state.rate_per_s('call_offered'):.1f}/s  p99 {p99}  "
+            f"answered {totals['answered']}  failed {totals['failed']}  "
+            f"refused {totals['refused']}  retries {totals['retry_scheduled']}  "
+            f"webhooks {totals['webhook_delivered']}/{totals['webhook_enqueued']}"
+        )
+
+
+def run_in_foreground(
+    scenario: Scenario, options: RunOptions, *, clock: Clock, say: Say
+) -> RunResult:
+    """
+    Run a scenario to its verdict, saying where it stands.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted; everything was stopped, and what was
+            recorded lies in the run's folder.
+    """
+    say(f"{scenario.scenario}: {scenario.title}")
+    say(f"run in {options.run_dir}")
+    run = ScenarioRun(
+        scenario, options, clock=clock, on_record=ProgressLines(scenario, say)
+    )
+    try:
+        result = asyncio.run(_until_signal(run))
+    except asyncio.CancelledError:
+        # SIGTERM asks for the same orderly end as Ctrl-C.
+        raise KeyboardInterrupt from None
+    for line in verdict_lines(result):
+        say(line)
+    return result
+
+
+def verdict_lines(result: RunResult) -> list[str]:
+    """
+    Return a verdict as plain lines, what is wrong first.
+    """
+    summary = result.summary
+    lines = []
+    for group in ("expectations", "invariants", "checks"):
+        for entry in summary.get(group, ()):
+            if entry["status"] in {"failed", "inconclusive"}:
+                lines.append(f"  {entry['status']}: {entry['id']}")
+                lines += [
+                    f"    {finding['message']}" for finding in entry.get("findings", ())
+                ]
+    if len(lines) > FINDINGS_MAX:
+        lines = [*lines[:FINDINGS_MAX], "    … and more in the report"]
+    if summary.get("reason"):
+        lines.append(f"  {summary['reason']}")
+    lines += [f"  | {line}" for line in result.last_lines]
+    lines.append(f"verdict: {summary['verdict']} ({counts_line(summary)})")
+    lines.append(f"report: {result.report_file}")
+    return lines
+
+
+async def _until_signal(run: ScenarioRun) -> RunResult:
+    """
+    Run, and let SIGTERM do what Ctrl-C does.
+    """
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    if task is not None:
+        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await run.run()
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)

@@ -1,0 +1,379 @@
+"""
+One scenario, from its file to a verdict, in real time.
+"""
+
+import asyncio
+import hashlib
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import orjson
+
+import harness
+from harness.bench.driver import Driver, DriverOptions
+from harness.bench.live_world import LiveWorld, LiveWorldOptions
+from harness.bench.profile import Profile
+from harness.bench.run_log import RunLog, read_records
+from harness.clock import Clock
+from harness.errors import BenchError, HarnessError, SubjectError
+from harness.judging import Judgement, judge
+from harness.randomness import Randomness
+from harness.report import RunState, write_report
+from harness.scenario import Arrival, Scenario, arrivals
+
+START_LEAD_S = 0.3
+"""How far ahead scenario time zero lies, so that the first arrival is not late."""
+
+DRAIN_S_MAX = 60.0
+"""How long outstanding webhooks are waited for after the last call has ended."""
+
+QUIET_S = 1.5
+"""So long nothing may happen before a run counts as drained."""
+
+_CHECK_INTERVAL_S = 0.2
+_VERSIONS_OF: Final = ("aiohttp", "apsw", "pydantic")
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """
+    The service is killed as by a power cut, and started again.
+    """
+
+    at_s: float
+    """Scenario time."""
+
+    down_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """
+    How a scenario is run.
+    """
+
+    run_dir: Path
+    seed: int | None = None
+    """None takes the scenario's own."""
+
+    target_url: str | None = None
+    command: str | None = None
+    profile: Profile | None = None
+    """What another service than the reference one promises."""
+
+    mock_port: int | None = None
+    kills: Sequence[Kill] = ()
+    command_line: str = ""
+    """How to run it again, for the report."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """
+    What a run came to.
+    """
+
+    summary: Mapping[str, Any]
+    report_file: Path
+    last_lines: Sequence[str] = ()
+    """The end of what a process printed that failed."""
+
+
+@dataclass(slots=True)
+class _Progress:
+    """
+    What is known while a run goes on.
+    """
+
+    state: RunState = field(default_factory=RunState)
+    last_record_s: float = 0.0
+    failure: BenchError | None = None
+    is_interrupted: bool = False
+
+
+class ScenarioRun:
+    """
+    Starts everything, drives the load, waits until all has ended, and judges.
+
+    Args:
+        scenario: What to run.
+        options: How.
+        clock: Time.
+        on_record: Told every record of the event log, in its order.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        options: RunOptions,
+        *,
+        clock: Clock,
+        on_record: Callable[[Record], None] | None = None,
+    ) -> None:
+        self._scenario = scenario
+        self._options = options
+        self._clock = clock
+        self._on_record = on_record
+        self._seed = scenario.seed if options.seed is None else options.seed
+        self._schedule = arrivals(scenario.workload, self._seed)
+        self._promise = options.profile or scenario.promised()
+        self._progress = _Progress()
+        options.run_dir.mkdir(parents=True, exist_ok=True)
+        self._log = RunLog(
+            options.run_dir / "events.jsonl", clock=clock, listener=self._notice
+        )
+        self._world = LiveWorld(
+            LiveWorldOptions(
+                run_dir=options.run_dir,
+                seed=self._seed,
+                mock_script=scenario.mock_document(),
+                service_settings=_service_settings(scenario),
+                command=options.command,
+                target_url=options.target_url,
+                health_path=options.profile.health if options.profile else "/healthz",
+                mock_port=options.mock_port,
+            ),
+            clock=clock,
+        )
+
+    async def run(self) -> RunResult:
+        """
+        Run the scenario to its verdict.
+
+        A cancelled run is stopped in order, and what was recorded is kept and judged;
+        then the cancellation goes on.
+        """
+        cancelled: asyncio.CancelledError | None = None
+        try:
+            await self._run_to_end()
+        except asyncio.CancelledError as error:
+            cancelled = error
+            self._progress.is_interrupted = True
+        except BenchError as error:
+            self._progress.failure = error
+        result = self._conclude()
+        if cancelled is not None:
+            raise cancelled
+        return result
+
+    async def _run_to_end(self) -> None:
+        self._log.follow(self._world.mock_log, host="mock")
+        self._log.follow(self._world.service_log, host="service")
+        try:
+            await self._world.start()
+            await self._drive()
+        finally:
+            await self._world.stop()
+
+    async def _drive(self) -> None:
+        zero_s = self._clock.monotonic() + START_LEAD_S
+        self._log.set_zero(zero_s)
+        await self._world.start_scenario(zero_s)
+        self._write_manifest()
+        self._log.record(
+            "run_started",
+            scenario=self._scenario.scenario,
+            seed=self._seed,
+            mode="live",
+        )
+        try:
+            async with asyncio.TaskGroup() as helpers:
+                tasks = [
+                    helpers.create_task(self._log.run(), name="merge the event logs"),
+                    helpers.create_task(self._watch(), name="watch the processes"),
+                ]
+                await self._send(zero_s)
+                await self._drain()
+                for task in tasks:
+                    task.cancel()
+        except* BenchError as group:
+            # One cause is enough: the others follow from it.
+            raise _first(group) from group
+
+    async def _send(self, zero_s: float) -> None:
+        timeout = aiohttp.ClientTimeout(total=None, ceil_threshold=float("inf"))
+        connector = aiohttp.TCPConnector(limit=0)
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+            asyncio.TaskGroup() as tasks,
+        ):
+            driver = Driver(
+                self._driver_options(),
+                session=session,
+                log=self._log,
+                clock=self._clock,
+                spans=Randomness(self._seed).stream("caller/spans"),
+            )
+            for kill in self._options.kills:
+                tasks.create_task(self._kill(kill, zero_s), name=f"kill at {kill.at_s}")
+            await driver.run(self._schedule, zero_s=zero_s)
+
+    def _driver_options(self) -> DriverOptions:
+        chat = self._promise.chat
+        total_s = (
+            self._promise.upstream.total_timeout if self._promise.upstream else None
+        )
+        settings: dict[str, Any] = {}
+        if chat is not None:
+            settings |= {
+                "chat_path": chat.path,
+                "body": chat.body,
+                "answer_field": chat.answer,
+            }
+        if total_s is not None:
+            settings["call_timeout_s"] = total_s + 30.0
+        return DriverOptions(base_url=self._world.service_url, **settings)
+
+    async def _kill(self, kill: Kill, zero_s: float) -> None:
+        await self._clock.sleep(max(0.0, zero_s + kill.at_s - self._clock.monotonic()))
+        self._log.record("service_killed")
+        await self._world.kill_service()
+        await self._clock.sleep(kill.down_s)
+        await self._world.restart_service()
+        self._log.record("service_restarted")
+
+    async def _drain(self) -> None:
+        """
+        Wait until nothing is under way any more, or for as long as that may take.
+        """
+        give_up_s = self._clock.monotonic() + DRAIN_S_MAX
+        while self._clock.monotonic() < give_up_s:
+            await self._clock.sleep(_CHECK_INTERVAL_S)
+            totals = self._progress.state.totals
+            ended = totals["webhook_delivered"] + totals["webhook_dead"]
+            is_quiet = self._clock.monotonic() - self._progress.last_record_s > QUIET_S
+            if is_quiet and totals["webhook_enqueued"] <= ended:
+                return
+
+    async def _watch(self) -> None:
+        while True:
+            await self._clock.sleep(_CHECK_INTERVAL_S)
+            if not self._options.kills:
+                self._world.check_alive()
+
+    def _notice(self, record: Record) -> None:
+        self._progress.state.apply(record)
+        self._progress.last_record_s = self._clock.monotonic()
+        if self._on_record is not None:
+            self._on_record(record)
+
+    def _write_manifest(self) -> None:
+        """
+        Say what runs, for whoever watches the folder.
+        """
+        manifest = {
+            "scenario": self._scenario.scenario,
+            "title": self._scenario.title,
+            "mode": "live",
+            "seed": self._seed,
+            "duration_s": self._scenario.duration_s,
+            "mock_url": self._world.mock_url,
+            "service_url": self._world.service_url,
+        }
+        (self._options.run_dir / "run.json").write_bytes(orjson.dumps(manifest))
+
+    def _conclude(self) -> RunResult:
+        """
+        Close the log, judge what it holds, and write the run's files.
+        """
+        progress = self._progress
+        reason = "interrupted" if progress.is_interrupted else "finished"
+        self._log.record("run_ended", reason=reason)
+        try:
+            self._log.close()
+        except BenchError as error:
+            progress.failure = progress.failure or error
+        records = read_records(self._options.run_dir / "events.jsonl")
+        judgement = judge(
+            self._scenario,
+            records,
+            promise=self._promise,
+            is_live=True,
+            failure=None if progress.failure is None else str(progress.failure),
+            is_interrupted=progress.is_interrupted,
+        )
+        summary = self._summary(judgement)
+        report_file = write_report(self._options.run_dir, summary, records)
+        last_lines = getattr(progress.failure, "last_lines", ())
+        return RunResult(
+            summary=summary, report_file=report_file, last_lines=last_lines
+        )
+
+    def _summary(self, judgement: Judgement) -> dict[str, Any]:
+        return {
+            **judgement.to_json(),
+            "scenario": self._scenario.scenario,
+            "title": self._scenario.title,
+            "mode": "live",
+            "seed": self._seed,
+            "completed": not self._progress.is_interrupted,
+            "command": self._options.command_line,
+            "environment": environment(),
+            "versions": versions(),
+            "hashes": {
+                "scenario": _hash(orjson.dumps(dict(self._scenario.source))),
+                "schedule": schedule_hash(self._schedule),
+            },
+        }
+
+
+def environment() -> dict[str, Any]:
+    """
+    Return what a verdict was made on.
+    """
+    return {
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """
+    Return the versions that a run depends on most.
+    """
+    return {"toolcall-harness": harness.__version__} | {
+        name: metadata.version(name) for name in _VERSIONS_OF
+    }
+
+
+def schedule_hash(schedule: Sequence[Arrival]) -> str:
+    """
+    Return a hash over every arrival: the same schedule, the same hash.
+    """
+    lines = (
+        f"{arrival.call_id} {arrival.intended_s:.6f} {arrival.mode} {arrival.message}\n"
+        for arrival in schedule
+    )
+    return _hash("".join(lines).encode())
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _first(group: BaseExceptionGroup[HarnessError]) -> HarnessError:
+    error = group.exceptions[0]
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _service_settings(scenario: Scenario) -> dict[str, Any]:
+    """
+    Return the settings file of the reference service for a run on loopback.
+    """
+    settings = scenario.service_document()
+    webhook = {"allow_private": ["127.0.0.0/8"], **(settings.get("webhook") or {})}
+    return {**settings, "webhook": webhook}
+
+
+__all__ = ["Kill", "RunOptions", "RunResult", "ScenarioRun", "SubjectError"]
