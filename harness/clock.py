@@ -9,6 +9,7 @@ jumps carries all of the program with it.
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -43,6 +44,15 @@ class Clock(Protocol):
 
         Args:
             when_s: A point on the scale of :meth:`monotonic`, or None for never.
+        """
+
+    def call_at(
+        self, when_s: float, callback: Callable[[], None]
+    ) -> asyncio.TimerHandle:
+        """
+        Call back at ``when_s`` and return a handle that can cancel that.
+
+        For state machines that are no tasks; whoever can wait should rather sleep.
         """
 
 
@@ -92,3 +102,11 @@ class LoopClock:
         Return a context manager that raises :class:`TimeoutError` at ``when_s``.
         """
         return asyncio.timeout_at(when_s)  # noqa: TID251
+
+    def call_at(
+        self, when_s: float, callback: Callable[[], None]
+    ) -> asyncio.TimerHandle:
+        """
+        Call back at ``when_s`` and return a handle that can cancel that.
+        """
+        return asyncio.get_running_loop().call_at(when_s, callback)

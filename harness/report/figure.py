@@ -2,6 +2,7 @@
 The picture of a run: everything on one time axis.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import plotly.graph_objects as go
@@ -37,6 +38,28 @@ _ROWS: Final = (
 )
 
 
+_CALLS: Final = (
+    ("offered", "offered", "#5b6472", "dot"),
+    ("answered", "answered", "#2e9e5b", "solid"),
+    ("failed", "failed", "#d0342c", "solid"),
+    ("refused", "refused", "#d9a400", "dash"),
+    ("dropped", "dropped", "#7a4fd0", "dashdot"),
+    ("unknown", "unknown", "#8a8f98", "dashdot"),
+)
+_UPSTREAM: Final = (
+    ("upstream_attempts", "attempts", "#2f6fd0", "solid"),
+    ("upstream_failures", "failed attempts", "#d0342c", "solid"),
+    ("retries", "retries scheduled", "#d9a400", "dash"),
+    ("rejected", "refused by us", "#7a4fd0", "dot"),
+)
+_WEBHOOKS: Final = (
+    ("webhooks_delivered", "delivered", "#2e9e5b", "solid"),
+    ("webhooks_failed", "failed deliveries", "#d0342c", "solid"),
+    ("webhooks_dead", "dead letters", "#111111", "dash"),
+)
+"""Series, label, colour and dash: two carriers for each line."""
+
+
 def run_figure(series: Series) -> dict[str, Any]:
     """
     Return the picture of a run as plain plotly JSON values.
@@ -49,42 +72,11 @@ def run_figure(series: Series) -> dict[str, Any]:
         row_heights=[height for _, height in _ROWS],
         subplot_titles=[title for title, _ in _ROWS],
     )
-    _add_lines(
-        figure,
-        series,
-        row=1,
-        lines=[
-            ("offered", "offered", "#5b6472", "dot"),
-            ("answered", "answered", "#2e9e5b", "solid"),
-            ("failed", "failed", "#d0342c", "solid"),
-            ("refused", "refused", "#d9a400", "dash"),
-            ("dropped", "dropped", "#7a4fd0", "dashdot"),
-            ("unknown", "unknown", "#8a8f98", "dashdot"),
-        ],
-    )
+    _add_lines(figure, series, row=1, lines=_CALLS)
     _add_latency(figure, series)
     _add_bands(figure, series.circuits, row=3, end_s=_end_s(series))
-    _add_lines(
-        figure,
-        series,
-        row=4,
-        lines=[
-            ("upstream_attempts", "attempts", "#2f6fd0", "solid"),
-            ("upstream_failures", "failed attempts", "#d0342c", "solid"),
-            ("retries", "retries scheduled", "#d9a400", "dash"),
-            ("rejected", "refused by us", "#7a4fd0", "dot"),
-        ],
-    )
-    _add_lines(
-        figure,
-        series,
-        row=5,
-        lines=[
-            ("webhooks_delivered", "delivered", "#2e9e5b", "solid"),
-            ("webhooks_failed", "failed deliveries", "#d0342c", "solid"),
-            ("webhooks_dead", "dead letters", "#111111", "dash"),
-        ],
-    )
+    _add_lines(figure, series, row=4, lines=_UPSTREAM)
+    _add_lines(figure, series, row=5, lines=_WEBHOOKS)
     _add_bands(figure, series.faults, row=6, end_s=_end_s(series))
     for fault in series.faults:
         figure.add_vrect(
@@ -120,7 +112,7 @@ def _add_lines(
     series: Series,
     *,
     row: int,
-    lines: list[tuple[str, str, str, str]],
+    lines: Sequence[tuple[str, str, str, str]],
 ) -> None:
     for name, label, colour, dash in lines:
         if name not in series.counts:
