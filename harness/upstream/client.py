@@ -1,0 +1,245 @@
+"""
+The client of the model API.
+
+Every call goes through the pipeline of its destination, which alone decides about
+retries, waits and refusals; here is what one attempt does.
+"""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Final, TypeVar
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from harness import __version__
+from harness.clock import Clock
+from harness.errors import UpstreamError, UsageError
+from harness.events import current_trace_id
+from harness.ids import IdMint, ToolCallId
+from harness.resilience import Attempt, Deadline, Pipelines
+from harness.upstream.chat_completions import (
+    encode,
+    encode_request,
+    parse_answer,
+    parse_submitted_output,
+)
+from harness.upstream.classify import ListenerError
+from harness.upstream.model import ChatRequest, Completion, SubmittedOutput
+from harness.upstream.options import UpstreamOptions
+from harness.upstream.reading import (
+    read_body,
+    read_error,
+    read_stream,
+    request_id_of,
+)
+from harness.upstream.transport import TRANSPORT_ERRORS, explain, without_secret
+
+OnDelta = Callable[[str], Awaitable[None]]
+"""Takes a piece of the answer's text as soon as it is there."""
+
+ReadT = TypeVar("ReadT")
+_Read = Callable[[aiohttp.ClientResponse], Awaitable[ReadT]]
+
+# The attempt timeout of the pipeline is the only one.
+_NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None)
+_JSON: Final = "application/json"
+_EVENT_STREAM: Final = "text/event-stream"
+
+
+class UpstreamClient:
+    """
+    Asks the model.
+
+    Args:
+        session: Whose connections are used; it stays the caller's.
+        options: Where and how much.
+        pipelines: How; the destination is ``upstream/<model>``.
+        clock: Tells wall time to ``Retry-After`` and measures.
+        ids: Mints the span ids of ``traceparent``.
+    """
+
+    def __init__(
+        self,
+        *,
+        session: aiohttp.ClientSession,
+        options: UpstreamOptions,
+        pipelines: Pipelines,
+        clock: Clock,
+        ids: IdMint,
+    ) -> None:
+        self._session = session
+        self._options = options
+        self._pipelines = pipelines
+        self._clock = clock
+        self._ids = ids
+        self._base_url = URL(options.base_url)
+
+    async def complete(
+        self,
+        request: ChatRequest,
+        *,
+        deadline: Deadline | None = None,
+        on_delta: OnDelta | None = None,
+    ) -> Completion:
+        """
+        Return the model's answer to a request.
+
+        Args:
+            request: What is asked.
+            deadline: When the whole call has to be over, retries included.
+            on_delta: Given, the answer is streamed, and this is called with each piece
+                of its text. From the first piece on the call is not repeated. What it
+                raises ends the call and is raised here.
+
+        Raises:
+            UpstreamError: The model API failed, and no retry was left or allowed.
+            RejectedError: We refused to ask.
+            DeadlineExceededError: The time was over.
+            UsageError: The request has no form in JSON.
+        """
+        body = encode_request(request, stream=on_delta is not None)
+
+        async def ask(attempt: Attempt) -> Completion:
+            if on_delta is None:
+                return await self._ask(body, attempt)
+            return await self._ask_for_stream(body, attempt, on_delta)
+
+        pipeline = self._pipelines.for_destination(f"upstream/{request.model}")
+        try:
+            return await pipeline.execute(
+                ask, operation="chat_completion", deadline=deadline
+            )
+        except ListenerError as error:
+            raised = error.raised
+        raise raised
+
+    async def submit_tool_output(
+        self,
+        run_id: str,
+        tool_call_id: ToolCallId,
+        output: str,
+        *,
+        deadline: Deadline | None = None,
+    ) -> SubmittedOutput:
+        """
+        Give a run the output of one of its tool calls, as JSON text.
+
+        A repetition is harmless: run and call are its idempotency key.
+
+        Raises:
+            UpstreamError: The model API failed, and no retry was left or allowed.
+            RejectedError: We refused to ask.
+            DeadlineExceededError: The time was over.
+        """
+        body = encode(
+            {"run_id": run_id, "tool_call_id": tool_call_id, "output": output}
+        )
+
+        async def read(response: aiohttp.ClientResponse) -> SubmittedOutput:
+            answer = await read_body(response, bytes_max=self._options.answer_bytes_max)
+            return parse_submitted_output(answer, run_id=run_id)
+
+        async def submit(attempt: Attempt) -> SubmittedOutput:
+            return await self._exchange(
+                "runs/submit-tool-outputs", body, attempt, accept=_JSON, read=read
+            )
+
+        pipeline = self._pipelines.for_destination("upstream/runs")
+        return await pipeline.execute(
+            submit,
+            operation="submit_tool_output",
+            deadline=deadline,
+            idempotency_key=quote(f"{run_id}/{tool_call_id}"),
+        )
+
+    async def _ask(self, body: bytes, attempt: Attempt) -> Completion:
+        async def read(response: aiohttp.ClientResponse) -> Completion:
+            answer = await read_body(response, bytes_max=self._options.answer_bytes_max)
+            return parse_answer(answer)
+
+        return await self._exchange(
+            "chat/completions", body, attempt, accept=_JSON, read=read
+        )
+
+    async def _ask_for_stream(
+        self, body: bytes, attempt: Attempt, on_delta: OnDelta
+    ) -> Completion:
+        started_s = self._clock.monotonic()
+
+        async def take(text: str) -> None:
+            if attempt.time_to_first_chunk_s is None:
+                attempt.note(time_to_first_chunk_s=self._clock.monotonic() - started_s)
+            if not text:
+                return
+            attempt.commit()
+            try:
+                await on_delta(text)
+            except Exception as error:
+                raise ListenerError(error) from error
+
+        async def read(response: aiohttp.ClientResponse) -> Completion:
+            return await read_stream(
+                response, options=self._options, clock=self._clock, on_chunk=take
+            )
+
+        return await self._exchange(
+            "chat/completions", body, attempt, accept=_EVENT_STREAM, read=read
+        )
+
+    async def _exchange(
+        self,
+        path: str,
+        body: bytes,
+        attempt: Attempt,
+        *,
+        accept: str,
+        read: _Read[ReadT],
+    ) -> ReadT:
+        failure: UpstreamError | UsageError
+        try:
+            async with self._session.post(
+                self._base_url / path,
+                data=body,
+                headers=self._headers(attempt, accept),
+                allow_redirects=False,
+                raise_for_status=False,
+                timeout=_NO_TIMEOUT,
+            ) as response:
+                try:
+                    return await self._take(response, attempt, read)
+                except BaseException:
+                    # The peer is to see at once that nobody listens any more, and
+                    # what it still sends must not meet the next request.
+                    response.close()
+                    raise
+        except UpstreamError as error:
+            failure = without_secret(error, self._options.api_key)
+        except TRANSPORT_ERRORS as error:
+            failure = explain(error)
+        # Raised out here, so that what it was made from is not its context.
+        raise failure
+
+    async def _take(
+        self, response: aiohttp.ClientResponse, attempt: Attempt, read: _Read[ReadT]
+    ) -> ReadT:
+        attempt.note(status=response.status, request_id=request_id_of(response))
+        if response.status != HTTPStatus.OK:
+            raise await read_error(response, options=self._options, clock=self._clock)
+        return await read(response)
+
+    def _headers(self, attempt: Attempt, accept: str) -> dict[str, str]:
+        headers = {
+            "Authorization": f"Bearer {self._options.api_key}",
+            "Content-Type": _JSON,
+            "Accept": accept,
+            "User-Agent": f"toolcall-harness/{__version__}",
+            "Idempotency-Key": attempt.idempotency_key,
+        }
+        trace_id = current_trace_id()
+        if trace_id is not None:
+            headers["traceparent"] = f"00-{trace_id}-{self._ids.span_id()}-01"
+        if attempt.deadline is not None:
+            headers["X-Deadline-Ms"] = str(attempt.deadline.remaining_ms())
+        return headers
