@@ -5,8 +5,11 @@ Runs scenarios against a service and brings home a verdict.
 from harness.bench.driver import Driver, DriverOptions
 from harness.bench.folders import new_run_dir
 from harness.bench.foreground import run_in_foreground
+from harness.bench.live_world import live_world, service_settings
 from harness.bench.profile import KnownGap, Profile, load_profile
+from harness.bench.run_log import RunLog
 from harness.bench.runner import Kill, RunOptions, RunResult, ScenarioRun
+from harness.bench.world import World
 
 __all__ = [
     "Driver",
@@ -14,10 +17,14 @@ __all__ = [
     "Kill",
     "KnownGap",
     "Profile",
+    "RunLog",
     "RunOptions",
     "RunResult",
     "ScenarioRun",
+    "World",
+    "live_world",
     "load_profile",
     "new_run_dir",
     "run_in_foreground",
+    "service_settings",
 ]

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from harness.bench.live_world import live_world
 from harness.bench.runner import RunOptions, RunResult, ScenarioRun
 from harness.clock import Clock
 from harness.report import RunState, counts_line
@@ -78,7 +79,11 @@ def run_in_foreground(
     say(f"{scenario.scenario}: {scenario.title}")
     say(f"run in {options.run_dir}")
     run = ScenarioRun(
-        scenario, options, clock=clock, on_record=ProgressLines(scenario, say)
+        scenario,
+        options,
+        world=live_world(scenario, options, clock=clock),
+        clock=clock,
+        on_record=ProgressLines(scenario, say),
     )
     try:
         result = asyncio.run(_until_signal(run))

@@ -15,10 +15,13 @@ import aiohttp
 import orjson
 
 from harness.bench.ports import free_port
+from harness.bench.run_log import RunLog
+from harness.bench.runner import RunOptions
 from harness.bench.subject import Subject, SubjectOptions
 from harness.clock import Clock
 from harness.errors import SubjectError
 from harness.randomness import Randomness
+from harness.scenario import Scenario
 
 API_KEY: Final = "sk-bench-0000000000000000"
 """What the service shows the mock; it opens nothing."""
@@ -57,33 +60,30 @@ class LiveWorld:
     Starts mock and service, restarts the service, and stops both.
 
     Attributes:
+        mode: ``live``.
         mock_url: Where the mock listens.
         service_url: Where the service under test listens.
     """
 
     def __init__(self, options: LiveWorldOptions, *, clock: Clock) -> None:
+        self.mode = "live"
         self.mock_url = ""
         self.service_url = options.target_url or ""
         self._options = options
         self._clock = clock
+        self._mock_log = options.run_dir / "mock.jsonl"
+        self._service_log = options.run_dir / "service.jsonl"
         self._webhook_secret = _secret_from(options.seed)
         self._service_port = free_port()
         self._mock: Subject | None = None
         self._service: Subject | None = None
 
-    @property
-    def mock_log(self) -> Path:
+    def attach(self, log: RunLog) -> None:
         """
-        The file that the mock writes its events to.
+        Let the log follow the files that mock and service write.
         """
-        return self._options.run_dir / "mock.jsonl"
-
-    @property
-    def service_log(self) -> Path:
-        """
-        The file that the reference service writes its events to.
-        """
-        return self._options.run_dir / "service.jsonl"
+        log.follow(self._mock_log, host="mock")
+        log.follow(self._service_log, host="service")
 
     async def start(self) -> None:
         """
@@ -192,7 +192,7 @@ class LiveWorld:
                     *("--seed", str(options.seed)),
                     *("--service-url", service_url),
                     *("--webhook-secret", self._webhook_secret),
-                    *("--event-log", str(self.mock_log)),
+                    *("--event-log", str(self._mock_log)),
                 ],
                 output_file=options.run_dir / "mock.out",
             ),
@@ -218,7 +218,7 @@ class LiveWorld:
             ]
             health_url = None
             environment |= {
-                "HARNESS_EVENT_LOG": str(self.service_log),
+                "HARNESS_EVENT_LOG": str(self._service_log),
                 "HARNESS_SEED": str(options.seed),
             }
         self._service = Subject(
@@ -241,3 +241,31 @@ class LiveWorld:
 def _secret_from(seed: int) -> str:
     source = Randomness(seed).stream("webhook_secret")
     return "whsec_" + base64.b64encode(source.randbytes(_SECRET_BYTES)).decode()
+
+
+def live_world(scenario: Scenario, options: RunOptions, *, clock: Clock) -> LiveWorld:
+    """
+    Return the world that a scenario asks for, not started yet.
+    """
+    return LiveWorld(
+        LiveWorldOptions(
+            run_dir=options.run_dir,
+            seed=options.seed_for(scenario),
+            mock_script=scenario.mock_document(),
+            service_settings=service_settings(scenario),
+            command=options.command,
+            target_url=options.target_url,
+            health_path=options.profile.health if options.profile else "/healthz",
+            mock_port=options.mock_port,
+        ),
+        clock=clock,
+    )
+
+
+def service_settings(scenario: Scenario) -> dict[str, Any]:
+    """
+    Return the settings of the reference service for a run on loopback.
+    """
+    settings = scenario.service_document()
+    webhook = {"allow_private": ["127.0.0.0/8"], **(settings.get("webhook") or {})}
+    return {**settings, "webhook": webhook}

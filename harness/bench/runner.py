@@ -1,5 +1,5 @@
 """
-One scenario, from its file to a verdict, in real time.
+One scenario, from its file to a verdict.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ import orjson
 
 import harness
 from harness.bench.driver import Driver, DriverOptions
-from harness.bench.live_world import LiveWorld, LiveWorldOptions
 from harness.bench.profile import Profile
 from harness.bench.run_log import RunLog, read_records
+from harness.bench.world import World
 from harness.clock import Clock
-from harness.errors import BenchError, HarnessError, SubjectError
+from harness.errors import BenchError, HarnessError
 from harness.judging import Judgement, judge
 from harness.randomness import Randomness
 from harness.report import RunState, write_report
@@ -74,6 +74,12 @@ class RunOptions:
     command_line: str = ""
     """How to run it again, for the report."""
 
+    def seed_for(self, scenario: Scenario) -> int:
+        """
+        Return the seed of a run.
+        """
+        return scenario.seed if self.seed is None else self.seed
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
@@ -106,6 +112,7 @@ class ScenarioRun:
     Args:
         scenario: What to run.
         options: How.
+        world: Where mock and service live.
         clock: Time.
         on_record: Told every record of the event log, in its order.
     """
@@ -115,33 +122,21 @@ class ScenarioRun:
         scenario: Scenario,
         options: RunOptions,
         *,
+        world: World,
         clock: Clock,
         on_record: Callable[[Record], None] | None = None,
     ) -> None:
         self._scenario = scenario
         self._options = options
+        self._world = world
         self._clock = clock
         self._on_record = on_record
-        self._seed = scenario.seed if options.seed is None else options.seed
+        self._seed = options.seed_for(scenario)
         self._schedule = arrivals(scenario.workload, self._seed)
         self._promise = options.profile or scenario.promised()
         self._progress = _Progress()
-        options.run_dir.mkdir(parents=True, exist_ok=True)
         self._log = RunLog(
             options.run_dir / "events.jsonl", clock=clock, listener=self._notice
-        )
-        self._world = LiveWorld(
-            LiveWorldOptions(
-                run_dir=options.run_dir,
-                seed=self._seed,
-                mock_script=scenario.mock_document(),
-                service_settings=_service_settings(scenario),
-                command=options.command,
-                target_url=options.target_url,
-                health_path=options.profile.health if options.profile else "/healthz",
-                mock_port=options.mock_port,
-            ),
-            clock=clock,
         )
 
     async def run(self) -> RunResult:
@@ -165,8 +160,7 @@ class ScenarioRun:
         return result
 
     async def _run_to_end(self) -> None:
-        self._log.follow(self._world.mock_log, host="mock")
-        self._log.follow(self._world.service_log, host="service")
+        self._world.attach(self._log)
         try:
             await self._world.start()
             await self._drive()
@@ -182,7 +176,7 @@ class ScenarioRun:
             "run_started",
             scenario=self._scenario.scenario,
             seed=self._seed,
-            mode="live",
+            mode=self._world.mode,
         )
         try:
             async with asyncio.TaskGroup() as helpers:
@@ -272,7 +266,7 @@ class ScenarioRun:
         manifest = {
             "scenario": self._scenario.scenario,
             "title": self._scenario.title,
-            "mode": "live",
+            "mode": self._world.mode,
             "seed": self._seed,
             "duration_s": self._scenario.duration_s,
             "mock_url": self._world.mock_url,
@@ -296,7 +290,7 @@ class ScenarioRun:
             self._scenario,
             records,
             promise=self._promise,
-            is_live=True,
+            is_live=self._world.mode == "live",
             failure=None if progress.failure is None else str(progress.failure),
             is_interrupted=progress.is_interrupted,
         )
@@ -312,7 +306,7 @@ class ScenarioRun:
             **judgement.to_json(),
             "scenario": self._scenario.scenario,
             "title": self._scenario.title,
-            "mode": "live",
+            "mode": self._world.mode,
             "seed": self._seed,
             "completed": not self._progress.is_interrupted,
             "command": self._options.command_line,
@@ -365,15 +359,3 @@ def _first(group: BaseExceptionGroup[HarnessError]) -> HarnessError:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _service_settings(scenario: Scenario) -> dict[str, Any]:
-    """
-    Return the settings file of the reference service for a run on loopback.
-    """
-    settings = scenario.service_document()
-    webhook = {"allow_private": ["127.0.0.0/8"], **(settings.get("webhook") or {})}
-    return {**settings, "webhook": webhook}
-
-
-__all__ = ["Kill", "RunOptions", "RunResult", "ScenarioRun", "SubjectError"]

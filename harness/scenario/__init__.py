@@ -2,6 +2,7 @@
 A scenario file becomes values: what the outside does, what load comes, what must hold.
 """
 
+from harness.scenario.base import ScenarioModel
 from harness.scenario.expectation import (
     CircuitCondition,
     CircuitExpectation,
@@ -49,6 +50,7 @@ from mock_server.documents import (
     Mistake,
     parse_document,
     read_document,
+    validate_document,
 )
 
 __all__ = [
@@ -83,6 +85,7 @@ __all__ = [
     "RateLimitPromise",
     "Repeat",
     "Scenario",
+    "ScenarioModel",
     "Send",
     "SometimesExpectation",
     "ToolsPromise",
@@ -107,4 +110,5 @@ __all__ = [
     "schema",
     "schema_text",
     "shorten",
+    "validate_document",
 ]
