@@ -99,7 +99,7 @@ class WrittenResponse(web.StreamResponse):
         Send nothing: the headers are out.
         """
         del request
-        return None  # noqa: RET501 - the type says that a writer may come back
+        return None
 
     async def write_eof(self, data: bytes = b"") -> None:
         """
@@ -118,6 +118,7 @@ class PlanWriter:
         delay_of: How long a chunk of that pace waits, by its number.
         closing: Set when the mock stops; a hanging answer then ends.
         body_kept_max: How much of the body :class:`Written` keeps.
+        late_headers: Headers that are known only when the head is sent.
     """
 
     def __init__(
@@ -128,14 +129,16 @@ class PlanWriter:
         delay_of: Callable[[Pace, int], float],
         closing: asyncio.Event,
         body_kept_max: int,
+        late_headers: Callable[[], tuple[tuple[str, str], ...]] = tuple,
     ) -> None:
         self._request = request
         self._clock = clock
         self._delay_of = delay_of
         self._closing = closing
         self._body_kept_max = body_kept_max
-        self._unsent = b""
-        """A head that waits for its first chunk."""
+        self._late_headers = late_headers
+        self._unsent: Head | None = None
+        """It waits for its first chunk."""
 
         self._is_chunked = False
         self._is_bodiless = False
@@ -212,12 +215,16 @@ class PlanWriter:
     def _take_head(self, head: Head) -> None:
         request = self._request
         names = {name.lower() for name, _ in head.headers}
-        is_old = request.version < (1, 1)
         self._is_bodiless = request.method == "HEAD" or head.status in _NO_BODY
         self._is_chunked = not (
-            is_old or self._is_bodiless or "content-length" in names
+            request.version < (1, 1) or self._is_bodiless or "content-length" in names
         )
-        headers = list(head.headers)
+        self._unsent = head
+
+    def _encode_head(self, head: Head) -> bytes:
+        request = self._request
+        names = {name.lower() for name, _ in head.headers}
+        headers = [*head.headers, *self._late_headers()]
         if "date" not in names:
             headers.append(("date", formatdate(self._clock.wall(), usegmt=True)))
         if self._is_chunked:
@@ -226,9 +233,7 @@ class PlanWriter:
             headers.append(("connection", "close"))
         lines = [f"HTTP/{request.version[0]}.{request.version[1]} {_phrase(head)}"]
         lines += [f"{name}: {value}" for name, value in headers]
-        self._unsent = ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
-        self.written.status = head.status
-        self.written.headers = head.headers
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
 
     async def _write_chunk(self, chunk: Chunk) -> None:
         if chunk.pace is not Pace.NONE:
@@ -253,7 +258,11 @@ class PlanWriter:
             await self._clock.sleep(delay_s)
 
     async def _send(self, data: bytes) -> None:
-        data, self._unsent = self._unsent + data, b""
+        if self._unsent is not None:
+            head, self._unsent = self._unsent, None
+            data = self._encode_head(head) + data
+            self.written.status = head.status
+            self.written.headers = head.headers
         if data:
             await self._request.writer.write(data)
 
@@ -295,14 +304,9 @@ class PlanWriter:
         transport.abort()
 
     def _note_end(self, outcome: Outcome) -> None:
-        if self._is_ended:
-            return
-        self._is_ended = True
-        self.written.outcome = outcome
-        if self._unsent:
-            # The head was never sent, so no status was.
-            self.written.status = None
-            self.written.headers = ()
+        if not self._is_ended:
+            self._is_ended = True
+            self.written.outcome = outcome
 
 
 def _phrase(head: Head) -> str:

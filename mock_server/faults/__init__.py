@@ -11,7 +11,11 @@ from mock_server.faults.catalogue import (
 from mock_server.faults.emission import Emission, Signing
 from mock_server.faults.fault import Fault, FaultContext, Level, Target
 from mock_server.faults.model_output import ArgumentsKind, break_arguments
-from mock_server.faults.retry_after import RetryAfterForm, retry_after_headers
+from mock_server.faults.retry_after import (
+    RetryAfterForm,
+    asked_delay_s,
+    retry_after_headers,
+)
 
 __all__ = [
     "CATALOGUE",
@@ -23,6 +27,7 @@ __all__ = [
     "RetryAfterForm",
     "Signing",
     "Target",
+    "asked_delay_s",
     "break_arguments",
     "build_fault",
     "describe_catalogue",

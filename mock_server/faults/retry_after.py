@@ -3,7 +3,8 @@ Every way in which an answer can say how long to wait, right and wrong.
 """
 
 import math
-from email.utils import formatdate
+import re
+from email.utils import formatdate, parsedate_to_datetime
 from enum import StrEnum
 
 from pydantic import Field
@@ -12,6 +13,7 @@ from mock_server.faults.fault import Fault
 from mock_server.units import Duration
 
 Headers = tuple[tuple[str, str], ...]
+_NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
 
 
 class RetryAfterForm(StrEnum):
@@ -102,6 +104,24 @@ def retry_after_headers(delay_s: float, form: RetryAfterForm, wall_s: float) -> 
         RetryAfterForm.ABSENT: (),
     }
     return forms[form]
+
+
+def asked_delay_s(headers: Headers, wall_s: float) -> float | None:
+    """
+    Return the seconds that an answer asks its caller to wait, if it says so rightly.
+
+    The milliseconds come first, as they do for the official SDKs.
+    """
+    values = {name.lower(): value for name, value in headers}
+    for name, unit_s in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        text = values.get(name, "")
+        if _NUMBER.fullmatch(text):
+            return float(text) * unit_s
+    try:
+        date_s = parsedate_to_datetime(values.get("retry-after", "")).timestamp()
+    except ValueError:
+        return None
+    return date_s - wall_s if date_s >= wall_s else None
 
 
 def _date(wall_s: float) -> str:

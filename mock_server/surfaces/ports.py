@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from mock_server.wire import Plan
+from mock_server.faults import Target
+from mock_server.wire import Pace, Plan
 
 T = TypeVar("T")
 Facts = Mapping[str, Any]
@@ -64,6 +65,19 @@ class CallKeys:
     """It cannot be told apart from another conversation's request."""
 
 
+class Latency(Protocol):
+    """
+    How long the chunks of an answer wait.
+    """
+
+    def delay_s(
+        self, pace: Pace, output_number: int, draw: Callable[[str], float]
+    ) -> float:
+        """
+        Return the wait before the nth paced chunk, counted from 0.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """
@@ -86,14 +100,17 @@ class Answer:
     ended: Facts = field(default_factory=dict)
     """Further fields of the event that says how it ended."""
 
-    latency: Any = None
+    latency: Latency | None = None
     """The rule's own latency, instead of the surface's."""
-
-    faults: tuple[Any, ...] = ()
-    """The rule's own faults, besides the surface's."""
 
     rule: int | None = None
     """The number of the rule that answered, in the order of the script from 0."""
+
+    effect: Callable[[], Facts] | None = None
+    """What happens unless a fault prevents it; its facts join the event of the end."""
+
+    after: Callable[[], None] | None = None
+    """Called once the answer is out, or lost, if the effect happened."""
 
     script_error: str | None = None
     """A template failed: the text of the event ``script_error``."""
@@ -133,6 +150,12 @@ class Surface(Protocol):
 
     name: str
     """As events and metrics call it, like ``chat_completions``."""
+
+    target: Target
+    """Which faults it can have."""
+
+    is_silent: bool
+    """Its requests stand in the journal and are no events."""
 
     async def handle(self, request: SurfaceRequest, world: WorldMemory) -> Answer:
         """

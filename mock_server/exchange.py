@@ -1,0 +1,282 @@
+"""
+The life of a request: surface, faults, latency, bytes, and what is told of it.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from itertools import count
+
+from aiohttp import web
+
+from mock_server.core import Core
+from mock_server.faults import FaultContext, Level, Target
+from mock_server.hashes import sha256_of
+from mock_server.injector import Hit, Moment
+from mock_server.latency import LatencyProfile
+from mock_server.reporter import Decided, Reporter
+from mock_server.surfaces.ports import Answer, CallKeys, Facts, Surface, SurfaceRequest
+from mock_server.wire import Pace
+from mock_server.wire.errors import SERVER_ERROR, ApiError, error_plan
+from mock_server.worlds import World
+from mock_server.writer import PlanWriter
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_NO_TRACE = "0" * 32
+
+_TOO_LARGE = ApiError("The body is too large.", status=413)
+_FAILED = ApiError(
+    "The mock itself failed; its log says why.",
+    status=500,
+    type=SERVER_ERROR,
+    code="mock_error",
+)
+
+logger = logging.getLogger(__name__)
+
+
+class Exchange:
+    """
+    Answers requests by surfaces.
+
+    Args:
+        core: The parts of the mock.
+        profiles: The latency of a surface by what it is asked for; see
+            :meth:`use_profiles`.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._reporter = Reporter(core)
+        self._profiles: Mapping[tuple[Target, str | None], LatencyProfile] = {}
+        self._request_numbers = count(1)
+
+    def use_profiles(
+        self, profiles: Mapping[tuple[Target, str | None], LatencyProfile]
+    ) -> None:
+        """
+        Take these latencies, by surface and by the name of a tool or an endpoint.
+
+        A name of None is for all that have none of their own.
+        """
+        self._profiles = profiles
+
+    async def serve(
+        self, http: web.BaseRequest, surface: Surface, path: str
+    ) -> web.StreamResponse:
+        """
+        Answer a request.
+        """
+        core = self._core
+        core.time.start_if_needed()
+        with core.metrics.in_flight.labels(surface.name).track_inprogress():
+            body = await read_body(http, core.limits.request_body_bytes_max)
+            request = self._request_of(http, path, body or b"")
+            world = self._world_of(request)
+            if body is None:
+                answer = self._refuse(request, _TOO_LARGE)
+            else:
+                answer = await self._ask(surface, request, world)
+            return await self._finish(http, surface, request, world, answer)
+
+    def _request_of(
+        self, http: web.BaseRequest, path: str, body: bytes
+    ) -> SurfaceRequest:
+        core = self._core
+        number = next(self._request_numbers)
+        return SurfaceRequest(
+            request_id=core.draws.mint_hex("req_", "request", number),
+            method=http.method,
+            path=path,
+            query=http.query,
+            headers=http.headers,
+            body=body,
+            trace_id=trace_id_of(http.headers),
+            api_key=api_key_of(http.headers),
+            received_s=core.clock.monotonic(),
+            received_wall_s=core.clock.wall(),
+        )
+
+    def _world_of(self, request: SurfaceRequest) -> World:
+        if request.api_key:
+            return self._core.worlds.of_key(request.api_key, request.trace_id)
+        return self._core.worlds.of_trace(request.trace_id)
+
+    async def _ask(
+        self, surface: Surface, request: SurfaceRequest, world: World
+    ) -> Answer:
+        try:
+            return await surface.handle(request, world)
+        except ApiError as error:
+            return self._refuse(request, error)
+        except Exception:
+            logger.exception("surface %s failed", surface.name)
+            return self._refuse(request, _FAILED)
+
+    @staticmethod
+    def _refuse(request: SurfaceRequest, error: ApiError) -> Answer:
+        conversation = request.trace_id or sha256_of(request.body)
+        return Answer(
+            keys=CallKeys(conversation=conversation, turn=0, attempt_number=1),
+            plan=error_plan(error, request.request_id),
+        )
+
+    async def _finish(
+        self,
+        http: web.BaseRequest,
+        surface: Surface,
+        request: SurfaceRequest,
+        world: World,
+        answer: Answer,
+    ) -> web.StreamResponse:
+        core = self._core
+        reporter = self._reporter
+        entry = reporter.open(surface, request, world, answer)
+        decided = self._decide(surface, request, world, answer)
+        reporter.tell_faults(surface, request, decided)
+        writer = PlanWriter(
+            http,
+            clock=core.clock,
+            delay_of=self._delays(surface, world, answer),
+            closing=core.closing,
+            body_kept_max=core.limits.journal_body_bytes_max,
+            late_headers=lambda: self._late_headers(surface, request),
+        )
+        try:
+            return await writer.write(decided.plan)
+        finally:
+            reporter.close(
+                entry, surface, request, world, answer, decided, writer.written
+            )
+            if answer.after is not None and decided.is_effective:
+                answer.after()
+
+    def _decide(
+        self, surface: Surface, request: SurfaceRequest, world: World, answer: Answer
+    ) -> Decided:
+        core = self._core
+        calls = tuple(getattr(answer.reply, "tool_calls", None) or ())
+        tool = answer.received.get("tool")
+        moment = Moment(
+            target=surface.target,
+            world=world.name,
+            keys=answer.keys,
+            scenario_s=core.time.elapsed_s,
+            stream=bool(answer.received.get("stream")),
+            model=answer.received.get("model"),
+            endpoint=answer.received.get("endpoint"),
+            tools=(tool,) if tool else tuple(call.name for call in calls),
+            calls_tools=bool(calls),
+            headers=request.headers,
+            rule=answer.rule,
+        )
+        hits = () if surface.is_silent else core.injector.choose(moment)
+        contexts = [self._context(hit, moment, request) for hit in hits]
+        reply = answer.reply
+        for hit, context in zip(hits, contexts, strict=True):
+            if hit.active.fault.level is Level.REPLY and reply is not None:
+                reply = hit.active.fault.on_reply(reply, context)
+        if answer.plan is not None:
+            plan = answer.plan
+        elif answer.encode is not None:
+            plan = answer.encode(reply)
+        else:
+            plan = ()
+        is_effective = not any(hit.active.fault.prevents_effect for hit in hits)
+        facts: Facts = {}
+        if answer.effect is not None and is_effective:
+            facts = answer.effect()
+        for hit, context in zip(hits, contexts, strict=True):
+            plan = hit.active.fault.on_plan(plan, context)
+        return Decided(
+            plan=plan, hits=hits, reply=reply, facts=facts, is_effective=is_effective
+        )
+
+    def _context(
+        self, hit: Hit, moment: Moment, request: SurfaceRequest
+    ) -> FaultContext:
+        keys = moment.keys
+        return FaultContext(
+            target=moment.target,
+            stream=moment.stream,
+            request_id=request.request_id,
+            wall_s=self._core.clock.wall(),
+            draw=lambda purpose: self._core.draws.draw(
+                "fault-detail",
+                hit.active.fault_id,
+                purpose,
+                moment.world,
+                keys.conversation,
+                keys.turn,
+                keys.attempt_number,
+            ),
+        )
+
+    def _delays(
+        self, surface: Surface, world: World, answer: Answer
+    ) -> Callable[[Pace, int], float]:
+        name = answer.received.get("tool") or answer.received.get("endpoint")
+        profiles = self._profiles
+        profile = (
+            answer.latency
+            or profiles.get((surface.target, name))
+            or profiles.get((surface.target, None))
+            or LatencyProfile()
+        )
+        keys = answer.keys
+
+        def draw(purpose: str) -> float:
+            return self._core.draws.draw(
+                "latency",
+                surface.name,
+                purpose,
+                world.name,
+                keys.conversation,
+                keys.turn,
+                keys.attempt_number,
+            )
+
+        def delay_of(pace: Pace, output_number: int) -> float:
+            return profile.delay_s(pace, output_number, draw)
+
+        return delay_of
+
+    def _late_headers(
+        self, surface: Surface, request: SurfaceRequest
+    ) -> tuple[tuple[str, str], ...]:
+        if surface.target is not Target.UPSTREAM:
+            return ()
+        elapsed_s = self._core.clock.monotonic() - request.received_s
+        return (("openai-processing-ms", str(int(elapsed_s * 1000))),)
+
+
+async def read_body(http: web.BaseRequest, bytes_max: int) -> bytes | None:
+    """
+    Return the body as it was sent, or None if it is larger than ``bytes_max``.
+    """
+    if http.headers.get("expect", "").lower() == "100-continue":
+        await http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    pieces = []
+    left = bytes_max
+    while piece := await http.content.readany():
+        left -= len(piece)
+        if left < 0:
+            return None
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def trace_id_of(headers: Mapping[str, str]) -> str | None:
+    """
+    Return the trace id of a well-formed ``traceparent``.
+    """
+    match = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
+    return match[1] if match and match[1] != _NO_TRACE else None
+
+
+def api_key_of(headers: Mapping[str, str]) -> str | None:
+    """
+    Return the bearer key.
+    """
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() or None if scheme.lower() == "bearer" else None

@@ -1,0 +1,217 @@
+"""
+What is told of a request: its journal entry, its events, its metrics.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from mock_server.core import Core
+from mock_server.faults import Target, asked_delay_s
+from mock_server.hashes import sha256_of
+from mock_server.injector import Hit
+from mock_server.journal import Entry
+from mock_server.surfaces.ports import Answer, Facts, Surface, SurfaceRequest
+from mock_server.wire import Plan
+from mock_server.worlds import World
+from mock_server.writer import Outcome, Written
+
+_END_KINDS = {
+    Target.UPSTREAM: "upstream_request_ended",
+    Target.TOOLS: "tool_executed",
+    Target.WEBHOOK_ENDPOINT: "webhook_received",
+}
+_TOOL_REFUSED = "tool_refused"
+_FIRST_SUCCESS, _FIRST_REDIRECT = 200, 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """
+    What is written, and how it came to be.
+    """
+
+    plan: Plan
+    hits: tuple[Hit, ...]
+    reply: Any
+    """As faults left it."""
+
+    facts: Facts
+    """What the effect says of itself."""
+
+    is_effective: bool
+    """No fault kept a tool from running."""
+
+    @property
+    def fault_names(self) -> list[str]:
+        """
+        The faults that hit, in their order.
+        """
+        return [hit.active.fault.name for hit in self.hits]
+
+    @property
+    def breaks_answer(self) -> bool:
+        """
+        Whether a fault leaves an answer that nobody can use.
+        """
+        return any(hit.active.fault.breaks_answer for hit in self.hits)
+
+
+class Reporter:
+    """
+    Tells what happens to requests.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def open(
+        self, surface: Surface, request: SurfaceRequest, world: World, answer: Answer
+    ) -> Entry:
+        """
+        Tell that a request came in.
+        """
+        keys = answer.keys
+        entry = world.journal.open(
+            request,
+            surface=surface.name,
+            world=world.name,
+            at_us=int(request.received_s * 1e6),
+        )
+        entry.conversation = keys.conversation
+        entry.turn = keys.turn
+        entry.attempt_number = keys.attempt_number
+        entry.ambiguous = keys.ambiguous
+        entry.facts = dict(answer.received)
+        if answer.rule is not None:
+            entry.facts["rule"] = answer.rule
+        if answer.script_error is not None:
+            entry.facts["script_error"] = answer.script_error
+            self._core.events.publish(
+                "script_error",
+                trace_id=request.trace_id,
+                message=answer.script_error,
+                request_id=request.request_id,
+            )
+        if surface.target is Target.UPSTREAM and not surface.is_silent:
+            self._publish_received(surface, request, world, answer)
+        return entry
+
+    def tell_faults(
+        self, surface: Surface, request: SurfaceRequest, decided: Decided
+    ) -> None:
+        """
+        Tell which faults hit.
+        """
+        for hit in decided.hits:
+            name = hit.active.fault.name
+            self._core.metrics.faults.labels(name, surface.target).inc()
+            self._core.events.publish(
+                "fault_applied",
+                trace_id=request.trace_id,
+                fault_id=hit.active.fault_id,
+                fault=name,
+                surface=surface.target,
+                request_id=request.request_id,
+                draw=hit.draw,
+            )
+
+    def close(
+        self,
+        entry: Entry,
+        surface: Surface,
+        request: SurfaceRequest,
+        world: World,
+        answer: Answer,
+        decided: Decided,
+        written: Written,
+    ) -> None:
+        """
+        Tell how it ended.
+        """
+        elapsed_s = self._core.clock.monotonic() - request.received_s
+        entry.status = written.status
+        entry.outcome = written.outcome
+        entry.faults = [
+            {
+                "fault_id": hit.active.fault_id,
+                "fault": hit.active.fault.name,
+                "draw": hit.draw,
+            }
+            for hit in decided.hits
+        ]
+        entry.planned_us = int(written.planned_s * 1e6)
+        entry.actual_us = int(elapsed_s * 1e6)
+        entry.answer_bytes = written.body_bytes
+        world.journal.close(entry, answer=bytes(written.body), api_key=request.api_key)
+        self._measure(entry.surface, written, elapsed_s)
+        if surface.is_silent:
+            return
+        fields: dict[str, Any] = {
+            "request_id": request.request_id,
+            "status": written.status,
+            "outcome": written.outcome,
+            "faults": decided.fault_names,
+            "planned_us": entry.planned_us,
+            "actual_us": entry.actual_us,
+        }
+        asked_s = asked_delay_s(written.headers, self._core.clock.wall())
+        if asked_s is not None:
+            fields["retry_after_s"] = asked_s
+        kind = _END_KINDS[surface.target]
+        if surface.target is Target.UPSTREAM:
+            fields |= _upstream_facts(answer, decided, written)
+        else:
+            fields |= {"world": world.name, **answer.received, **answer.ended}
+            fields |= decided.facts
+            has_run = decided.is_effective and answer.effect is not None
+            if surface.target is Target.TOOLS and not has_run:
+                kind = _TOOL_REFUSED
+        self._core.events.publish(kind, trace_id=request.trace_id, **fields)
+
+    def _measure(self, surface: str, written: Written, elapsed_s: float) -> None:
+        metrics = self._core.metrics
+        metrics.requests.labels(surface, str(written.status), written.outcome).inc()
+        metrics.duration_s.labels(surface).observe(elapsed_s)
+        if written.outcome is Outcome.COMPLETE:
+            overhead_s = max(0.0, elapsed_s - written.planned_s)
+            metrics.overhead_s.labels(surface).observe(overhead_s)
+
+    def _publish_received(
+        self, surface: Surface, request: SurfaceRequest, world: World, answer: Answer
+    ) -> None:
+        keys = answer.keys
+        fields: dict[str, Any] = {
+            "model": None,
+            "stream": False,
+            "tool_results": [],
+            "offered_tools": [],
+            **answer.received,
+            "request_id": request.request_id,
+            "surface": surface.name,
+            "world": world.name,
+            "conversation": keys.conversation,
+            "turn": keys.turn,
+            "attempt_number": keys.attempt_number,
+            "body_sha256": sha256_of(request.body),
+        }
+        if (key := request.headers.get("idempotency-key")) is not None:
+            fields["idempotency_key"] = key
+        if keys.ambiguous:
+            fields["ambiguous"] = True
+        self._core.events.publish(
+            "upstream_request_received", trace_id=request.trace_id, **fields
+        )
+
+
+def _upstream_facts(answer: Answer, decided: Decided, written: Written) -> Facts:
+    status = written.status
+    is_success = status is not None and _FIRST_SUCCESS <= status < _FIRST_REDIRECT
+    facts: dict[str, Any] = {}
+    if is_success:
+        facts |= answer.facts_of(decided.reply)
+    if answer.rule is not None:
+        facts["rule"] = answer.rule
+    facts["answer_valid"] = (
+        is_success and written.outcome is Outcome.COMPLETE and not decided.breaks_answer
+    )
+    return facts

@@ -1,0 +1,365 @@
+"""
+Sends signed webhooks to the service: the results of deferred tools.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import aiohttp
+import orjson
+
+from mock_server.core import Core
+from mock_server.faults import (
+    Emission,
+    FaultContext,
+    Signing,
+    Target,
+    asked_delay_s,
+)
+from mock_server.injector import Hit, Moment
+from mock_server.latency import Sampler, sampler_of
+from mock_server.script import WebhookEmitterScript
+from mock_server.signatures import parse_secret, sign
+from mock_server.surfaces.ports import CallKeys
+from mock_server.surfaces.tool_backend import ToolOutcome
+
+RECEIVE_PATH = "/webhook/callback"
+_WRONG_KEY = b"a secret that the service does not know"
+_ANSWER_BYTES_MAX = 64 * 1024
+_GONE = 410
+_SUCCESS = range(200, 300)
+_ASKED_DELAY_MAX_S = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmitterOptions:
+    """
+    Where webhooks go, and how they are signed.
+    """
+
+    service_url: str | None = None
+    """The service; without it nothing is sent, and that is said."""
+
+    secret: str | None = None
+    """``whsec_…``; without it nothing is signed."""
+
+    receive_path: str = RECEIVE_PATH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    emission: Emission
+    tool: str
+    trace_id: str | None
+    world: str
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Result:
+    status: int | None
+    asked_s: float | None = None
+
+
+class WebhookEmitter:
+    """
+    Sends each message until it is acknowledged or its attempts are used up.
+    """
+
+    def __init__(self, core: Core, options: EmitterOptions) -> None:
+        self._core = core
+        self._options = options
+        self._key = parse_secret(options.secret) if options.secret else None
+        self._script = WebhookEmitterScript()
+        self._latency: Sampler = sampler_of(None)
+        self._session: aiohttp.ClientSession | None = None
+        self._start: Callable[[_Job], None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(core.limits.emissions_at_once_max)
+        self.dropped = 0
+
+    @property
+    def pending(self) -> int:
+        """
+        Messages that are neither acknowledged nor given up.
+        """
+        return len(self._tasks)
+
+    def use(self, script: WebhookEmitterScript) -> None:
+        """
+        Send as this script says.
+        """
+        self._script = script
+        self._latency = sampler_of(script.latency)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """
+        Own the tasks that send; what is not sent at the end is given up.
+        """
+        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=None)
+        no_timeout = aiohttp.ClientTimeout(total=None)
+        async with (
+            aiohttp.ClientSession(
+                connector=connector, timeout=no_timeout, auto_decompress=False
+            ) as session,
+            asyncio.TaskGroup() as group,
+        ):
+            self._session = session
+
+            def start(job: _Job) -> None:
+                task = group.create_task(self._deliver(job), name="emit webhook")
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+            self._start = start
+            try:
+                yield
+            finally:
+                self._start = None
+                self.forget()
+
+    def forget(self) -> None:
+        """
+        Give up everything that waits to be sent.
+        """
+        for task in self._tasks:
+            task.cancel()
+
+    def resolve(self, outcome: ToolOutcome) -> None:
+        """
+        Send the outcome of a deferred tool, after its delay.
+        """
+        core = self._core
+        data = {"call_id": outcome.tool_call_id, "function": outcome.tool}
+        event_type = "function_call.completed"
+        content: dict[str, object] = {"result": outcome.result}
+        if outcome.error is not None:
+            event_type = "function_call.failed"
+            content = {"error": outcome.error}
+        occurred = datetime.fromtimestamp(core.clock.wall() + outcome.delay_s, UTC)
+        body = {
+            "type": event_type,
+            "timestamp": occurred.isoformat(timespec="milliseconds").replace(
+                "+00:00", "Z"
+            ),
+            "data": {**data, **content},
+        }
+        message_id = core.draws.mint(
+            "msg_",
+            "emission",
+            outcome.world,
+            outcome.tool_call_id,
+            outcome.execution_number,
+        )
+        self._schedule(
+            _Job(
+                emission=Emission(
+                    message_id=message_id,
+                    event_type=event_type,
+                    body=orjson.dumps(body, default=str),
+                    tool_call_id=outcome.tool_call_id,
+                ),
+                tool=outcome.tool,
+                trace_id=outcome.trace_id,
+                world=outcome.world,
+                delay_s=outcome.delay_s,
+            )
+        )
+
+    def _schedule(self, job: _Job) -> None:
+        is_full = len(self._tasks) >= self._core.limits.emissions_max
+        reason = None
+        if self._options.service_url is None:
+            reason = "no_service_url"
+        elif self._start is None:
+            reason = "stopped"
+        elif is_full:
+            reason = "emissions_max"
+        if reason is not None or self._start is None:
+            self.dropped += 1
+            self._publish(job, job.emission, 0, None, [], reason)
+            return
+        self._start(job)
+
+    async def _deliver(self, job: _Job) -> None:
+        clock = self._core.clock
+        script = self._script
+        draw = self._core.draws.draw(
+            "latency", "webhook_emitter", job.emission.message_id
+        )
+        await clock.sleep(job.delay_s + self._latency.sample_s(draw))
+        for attempt_number in range(1, script.attempts_max + 1):
+            emissions, faults = self._with_faults(job, attempt_number)
+            if not emissions:
+                return
+            result = await self._send_all(job, emissions, attempt_number, faults)
+            if result.status in _SUCCESS or result.status == _GONE:
+                return
+            if attempt_number < script.attempts_max:
+                backoff_s = min(
+                    script.backoff_base_s * 2 ** (attempt_number - 1),
+                    script.backoff_max_s,
+                )
+                asked_s = min(result.asked_s or 0.0, _ASKED_DELAY_MAX_S)
+                await clock.sleep(max(backoff_s, asked_s))
+
+    def _with_faults(
+        self, job: _Job, attempt_number: int
+    ) -> tuple[tuple[Emission, ...], list[str]]:
+        core = self._core
+        message_id = job.emission.message_id
+        moment = Moment(
+            target=Target.WEBHOOK_EMITTER,
+            world=job.world,
+            keys=CallKeys(
+                conversation=job.emission.tool_call_id or message_id,
+                turn=0,
+                attempt_number=attempt_number,
+            ),
+            scenario_s=core.time.elapsed_s,
+            tools=(job.tool,),
+            headers={},
+        )
+        hits = core.injector.choose(moment)
+        emissions: tuple[Emission, ...] = (job.emission,)
+        for hit in hits:
+            context = self._context(hit, message_id, attempt_number)
+            emissions = hit.active.fault.on_emission(emissions, context)
+            name = hit.active.fault.name
+            core.metrics.faults.labels(name, Target.WEBHOOK_EMITTER).inc()
+            core.events.publish(
+                "fault_applied",
+                trace_id=job.trace_id,
+                fault_id=hit.active.fault_id,
+                fault=name,
+                surface=Target.WEBHOOK_EMITTER,
+                request_id=message_id,
+                draw=hit.draw,
+            )
+        return emissions, [hit.active.fault.name for hit in hits]
+
+    def _context(self, hit: Hit, message_id: str, attempt_number: int) -> FaultContext:
+        core = self._core
+        return FaultContext(
+            target=Target.WEBHOOK_EMITTER,
+            stream=False,
+            request_id=message_id,
+            wall_s=core.clock.wall(),
+            draw=lambda purpose: core.draws.draw(
+                "fault-detail", hit.active.fault_id, purpose, message_id, attempt_number
+            ),
+        )
+
+    async def _send_all(
+        self,
+        job: _Job,
+        emissions: tuple[Emission, ...],
+        attempt_number: int,
+        faults: list[str],
+    ) -> _Result:
+        """
+        Send them at the same moment, each after its own delay; return the first's end.
+        """
+        if len(emissions) == 1:
+            return await self._send(job, emissions[0], attempt_number, faults)
+        async with asyncio.TaskGroup() as group:
+            first, *_ = [
+                group.create_task(self._send(job, emission, attempt_number, faults))
+                for emission in emissions
+            ]
+        return first.result()
+
+    async def _send(
+        self, job: _Job, emission: Emission, attempt_number: int, faults: list[str]
+    ) -> _Result:
+        clock = self._core.clock
+        if emission.delay_s > 0:
+            await clock.sleep(emission.delay_s)
+        reason = None
+        result = _Result(status=None)
+        async with self._slots:
+            try:
+                async with clock.timeout(self._script.timeout_s):
+                    result = await self._post(job, emission)
+            except TimeoutError:
+                reason = "timeout"
+            except (aiohttp.ClientError, OSError) as error:
+                reason = type(error).__name__
+        self._publish(job, emission, attempt_number, result.status, faults, reason)
+        return result
+
+    async def _post(self, job: _Job, emission: Emission) -> _Result:
+        if self._session is None or self._options.service_url is None:
+            return _Result(status=None)
+        url = self._options.service_url.rstrip("/") + self._options.receive_path
+        async with self._session.post(
+            url,
+            data=emission.changed_body or emission.body,
+            headers=self._headers(job, emission),
+            allow_redirects=False,
+        ) as response:
+            await response.content.read(_ANSWER_BYTES_MAX)
+            asked_s = asked_delay_s(
+                tuple(response.headers.items()), self._core.clock.wall()
+            )
+            return _Result(status=response.status, asked_s=asked_s)
+
+    def _headers(self, job: _Job, emission: Emission) -> dict[str, str]:
+        timestamp = int(self._core.clock.wall()) + emission.timestamp_offset_s
+        headers = {
+            "content-type": emission.content_type,
+            "user-agent": "toolcall-harness-mock",
+            "webhook-id": emission.message_id,
+            "webhook-timestamp": str(timestamp),
+        }
+        if job.trace_id is not None:
+            span_id = self._core.draws.mint_hex("", emission.message_id, length=16)
+            headers["traceparent"] = f"00-{job.trace_id}-{span_id}-01"
+        key = _WRONG_KEY if emission.signing is Signing.WRONG_SECRET else self._key
+        if key is None or emission.signing is Signing.MISSING:
+            return headers
+        signature = sign(
+            message_id=emission.message_id,
+            timestamp=timestamp,
+            body=emission.body,
+            key=key,
+        )
+        if emission.signing is Signing.FLIPPED:
+            signature = _flip(signature)
+        headers["webhook-signature"] = signature
+        return headers
+
+    def _publish(
+        self,
+        job: _Job,
+        emission: Emission,
+        attempt_number: int,
+        status: int | None,
+        faults: list[str],
+        reason: str | None,
+    ) -> None:
+        self._core.metrics.emissions.labels(str(status)).inc()
+        fields = {} if reason is None else {"reason": reason}
+        self._core.events.publish(
+            "webhook_emitted",
+            trace_id=job.trace_id,
+            message_id=emission.message_id,
+            event_type=emission.event_type,
+            tool_call_id=emission.tool_call_id,
+            attempt_number=attempt_number,
+            status=status,
+            faults=faults,
+            **fields,
+        )
+
+
+def _flip(signature: str) -> str:
+    """
+    Return a signature that is as long and differs in its first character.
+    """
+    version, _, value = signature.partition(",")
+    return f"{version},{'B' if value[0] == 'A' else 'A'}{value[1:]}"
