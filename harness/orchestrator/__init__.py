@@ -6,7 +6,7 @@ says, :class:`ToolCalls` runs one tool call, :class:`Orchestrator` serves caller
 wait, :class:`Callbacks` those that do not.
 """
 
-from harness.orchestrator.announcements import Announcements, BuildBody
+from harness.orchestrator.announcements import Announcements
 from harness.orchestrator.callbacks import Callbacks
 from harness.orchestrator.calls import CallOutcome, PutOff, ToolCalls
 from harness.orchestrator.chat import (
@@ -38,6 +38,7 @@ from harness.orchestrator.conversation import (
 )
 from harness.orchestrator.failures import (
     INTERNAL,
+    CallerLeftError,
     Failure,
     SessionForeignError,
     describe,
@@ -56,11 +57,11 @@ __all__ = [
     "Announcements",
     "Answer",
     "AskModel",
-    "BuildBody",
     "CallOutcome",
     "CallReader",
     "CallTools",
     "Callbacks",
+    "CallerLeftError",
     "Chat",
     "ChatCommand",
     "ChatListener",

@@ -19,6 +19,7 @@ from harness.clock import Clock
 from harness.errors import (
     DeadlineExceededError,
     OverloadedError,
+    PayloadError,
     StoreUnavailableError,
 )
 from harness.events import (
@@ -194,7 +195,7 @@ class Callbacks:
             error=_CANCELLED.to_error(trace_id=record.trace_id),
         )
         with trace_scope(record.trace_id):
-            await self._finish(callback_id, end)
+            await self._finish(record, end)
         if (task := self._by_id.get(callback_id)) is not None:
             task.cancel()
         return await self._store.load_callback(callback_id)
@@ -216,7 +217,11 @@ class Callbacks:
             )
         except Exception as error:  # noqa: BLE001 - whatever happens, the chat must end
             end = self._failed(record, error, started_s=started_s)
-        await self._keep_trying(lambda: self._finish(record.callback_id, end))
+        try:
+            await self._keep_trying(lambda: self._finish(record, end))
+        except PayloadError as error:
+            unsendable = self._failed(record, error, started_s=started_s)
+            await self._keep_trying(lambda: self._finish(record, unsendable))
 
     async def _reach_end(
         self, record: CallbackRecord, *, started_s: float, is_resumed: bool
@@ -275,12 +280,15 @@ class Callbacks:
 
     # Ending --------------------------------------------------------------------------
 
-    async def _finish(self, callback_id: CallbackId, end: _End) -> None:
+    async def _finish(self, record: CallbackRecord, end: _End) -> None:
         message: NewMessage | None = self._announcements.of_chat(
-            callback_id, state=end.state, result=end.result, error=end.error
+            record.callback_id,
+            result=end.result,
+            error=end.error,
+            trace_id=record.trace_id,
         )
         if await self._store.finish_chat(
-            callback_id,
+            record.callback_id,
             state=end.state,
             result_json=_encode(end.result),
             error_json=_encode(end.error),

@@ -17,7 +17,9 @@ from harness.bus import EventBus
 from harness.clock import Clock
 from harness.errors import (
     InvalidArgumentsError,
+    PayloadError,
     ToolError,
+    ToolFailedError,
     ToolTimeoutError,
 )
 from harness.events import (
@@ -247,7 +249,12 @@ class ToolCalls:
         self, call: PlannedCall, chat_id: str, value: Any, *, started_s: float
     ) -> FinishedCall:
         record = _record(call, chat_id, state=CallState.COMPLETED, result=value)
-        finished = _finished(call, await self._commit(record))
+        try:
+            finished = _finished(call, await self._commit(record))
+        except PayloadError:
+            reason = "its result cannot be sent by webhook"
+            unsendable = ToolFailedError(tool=call.name, reason=reason)
+            return await self._fail(call, chat_id, unsendable, started_s=started_s)
         self._publish_ended(finished, started_s=started_s)
         return finished
 

@@ -17,6 +17,7 @@ from harness.errors import (
     IdempotencyConflictError,
     IdempotencyRunningError,
     LimitExceededError,
+    PayloadError,
     RateLimitedError,
     RejectedError,
     StoreUnavailableError,
@@ -41,6 +42,12 @@ class SessionForeignError(UsageError):
     def __init__(self, *, session_id: SessionId) -> None:
         super().__init__(f"session {session_id!r} belongs to another user")
         self.session_id = session_id
+
+
+class CallerLeftError(HarnessError):
+    """
+    Nobody waits for the answer any more.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +95,9 @@ _TOLD: Final[tuple[tuple[type[HarnessError], int, str], ...]] = (
     (IdempotencyRunningError, 409, "idempotency_running"),
     (IdempotencyConflictError, 422, "idempotency_conflict"),
     (SessionForeignError, 403, "forbidden"),
+    (CallerLeftError, CALLER_LEFT_STATUS, CANCELLED),
     (StoreUnavailableError, 503, "store_unavailable"),
+    (PayloadError, 502, "result_unsendable"),
     (UsageError, 422, "invalid_request"),
 )
 """The first class that fits decides about status and code."""

@@ -25,9 +25,16 @@ class IdempotencyKeys:
     def __init__(self, *, store: Store) -> None:
         self._store = store
 
-    async def begin(self, key: str, *, body: bytes) -> IdempotentAnswer | None:
+    async def begin(
+        self, key: str, *, body: bytes, shown_key: str
+    ) -> IdempotentAnswer | None:
         """
         Claim a key, or return the answer that was given to it.
+
+        Args:
+            key: As the store knows it.
+            body: Of the request; a key belongs to one body.
+            shown_key: As the caller knows it, for errors.
 
         Raises:
             IdempotencyConflictError: The key was used with another body.
@@ -39,9 +46,9 @@ class IdempotencyKeys:
             case IdempotencyBegun():
                 return None
             case IdempotencyRunning():
-                raise IdempotencyRunningError(key=key)
+                raise IdempotencyRunningError(key=shown_key)
             case IdempotencyMismatch():
-                raise IdempotencyConflictError(key=key)
+                raise IdempotencyConflictError(key=shown_key)
             case IdempotentAnswer():
                 return state
 

@@ -68,8 +68,8 @@ class OwnedTasks:
             raise OverloadedError(limit=self._name, value=self._tasks_max)
 
     def start(
-        self, work: Coroutine[Any, Any, None], *, name: str
-    ) -> asyncio.Task[None]:
+        self, work: Coroutine[Any, Any, ResultT], *, name: str
+    ) -> asyncio.Task[ResultT]:
         """
         Run ``work`` as a task of this owner; it must not raise.
 
