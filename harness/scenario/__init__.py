@@ -3,6 +3,7 @@ A scenario file becomes values: what the outside does, what load comes, what mus
 """
 
 from harness.scenario.base import ScenarioModel
+from harness.scenario.base import ScenarioModel
 from harness.scenario.expectation import (
     CircuitCondition,
     CircuitExpectation,
@@ -85,6 +86,7 @@ __all__ = [
     "RateLimitPromise",
     "Repeat",
     "Scenario",
+    "ScenarioModel",
     "ScenarioModel",
     "Send",
     "SometimesExpectation",
