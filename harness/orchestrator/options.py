@@ -35,9 +35,6 @@ class OrchestratorOptions:
     arguments_bytes_max: int = 65_536
     """Size of the arguments of one tool call."""
 
-    result_bytes_max: int = 262_144
-    """Size of the result of one tool call."""
-
     pending_timeout_s: float = 60.0
     """How long a deferred tool has for its result."""
 
@@ -62,7 +59,6 @@ class OrchestratorOptions:
             turns_max=self.turns_max >= 1,
             tool_calls_max=self.tool_calls_max >= 1,
             arguments_bytes_max=self.arguments_bytes_max >= 1,
-            result_bytes_max=self.result_bytes_max >= 1,
             pending_timeout_s=self.pending_timeout_s > 0,
             session_messages_max=self.session_messages_max >= 1,
             chats_max=self.chats_max >= 1,

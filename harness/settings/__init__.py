@@ -1,0 +1,36 @@
+"""
+What the reference service can be told, in the shape of its YAML.
+
+Durations and rates are text with units in files and plain seconds in the fields.
+A value that makes no sense and a key that does not exist are refused, all mistakes
+at once. Secrets never show in a representation, a dump or an error.
+"""
+
+from harness.settings.sections import (
+    DEFAULT_ENDPOINT,
+    BreakerSettings,
+    LimitSettings,
+    RateLimitSettings,
+    ToolSettings,
+    UpstreamSettings,
+    WebhookSettings,
+)
+from harness.settings.service_settings import ENVIRONMENT, ServiceSettings
+from harness.settings.text import Count, Duration, HttpUrl, PositiveDuration, Rate
+
+__all__ = [
+    "DEFAULT_ENDPOINT",
+    "ENVIRONMENT",
+    "BreakerSettings",
+    "Count",
+    "Duration",
+    "HttpUrl",
+    "LimitSettings",
+    "PositiveDuration",
+    "Rate",
+    "RateLimitSettings",
+    "ServiceSettings",
+    "ToolSettings",
+    "UpstreamSettings",
+    "WebhookSettings",
+]
