@@ -2,7 +2,7 @@
 The SQL of outgoing webhooks: messages, deliveries and their attempts.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import apsw
@@ -18,10 +18,7 @@ from harness.stores.ports import (
     NextStep,
     RetryAt,
 )
-from harness.stores.rows import change, row, rows, to_s, to_us
-
-UNKNOWN_CRASH: Final = "unknown_crash"
-"""The outcome of an attempt whose end nobody recorded."""
+from harness.stores.rows import Row, change, row, rows, to_s, to_us
 
 _INSERT_MESSAGE: Final = """
 INSERT INTO messages (message_id, event_type, body, dedupe_key, tool_call_id,
@@ -34,37 +31,6 @@ ON CONFLICT (dedupe_key) DO NOTHING
 _INSERT_DELIVERY: Final = """
 INSERT INTO deliveries (delivery_id, message_id, endpoint, state, due_us)
 VALUES (:delivery_id, :message_id, :endpoint, 'waiting', :now_us)
-"""
-
-_CLAIM: Final = """
-UPDATE deliveries
-SET state = 'sending', attempts = attempts + 1, fence = fence + 1,
-    owner = :owner, claimed_us = :now_us, lease_until_us = :lease_until_us
-WHERE delivery_id IN (
-    SELECT delivery_id FROM deliveries
-    WHERE state = 'waiting' AND endpoint = :endpoint AND due_us <= :now_us
-    ORDER BY due_us, rowid
-    LIMIT :deliveries_max
-)
-RETURNING due_us, rowid, delivery_id, message_id, endpoint, attempts, fence
-"""
-
-_MESSAGE: Final = """
-SELECT event_type, body, created_us, trace_id FROM messages
-WHERE message_id = :message_id
-"""
-
-_LEASES_OVER: Final = """
-SELECT delivery_id, fence, attempts, claimed_us, crashes FROM deliveries
-WHERE state = 'sending' AND lease_until_us <= :until_us
-ORDER BY rowid
-"""
-
-_RELEASE: Final = """
-UPDATE deliveries
-SET state = 'waiting', due_us = :due_us, crashes = crashes + :crashes,
-    owner = NULL, claimed_us = NULL, lease_until_us = NULL, last_error = :error
-WHERE delivery_id = :delivery_id
 """
 
 _INSERT_ATTEMPT: Final = """
@@ -80,13 +46,6 @@ SET state = :state, due_us = coalesce(:due_us, due_us), ended_us = :ended_us,
     reason = :reason, last_error = :last_error, crashes = 0,
     owner = NULL, claimed_us = NULL, lease_until_us = NULL
 WHERE delivery_id = :delivery_id AND fence = :fence AND state = 'sending'
-"""
-
-_DIE_OF_CRASHES: Final = """
-UPDATE deliveries
-SET state = 'dead', reason = 'crashes', ended_us = :now_us, last_error = :error,
-    owner = NULL, claimed_us = NULL, lease_until_us = NULL
-WHERE delivery_id = :delivery_id
 """
 
 _KEEP_CALL: Final = """
@@ -120,13 +79,17 @@ WHERE message_id = :message_id
 ORDER BY fence
 """
 
-_DEAD_LETTERS: Final = """
+_LETTER: Final = """
 SELECT message_id, event_type, endpoint, reason, attempts, last_error
 FROM deliveries JOIN messages USING (message_id)
 WHERE state = 'dead'
-ORDER BY ended_us, deliveries.rowid
-LIMIT :letters_max
 """
+
+_DEAD_LETTERS: Final = (
+    f"{_LETTER} ORDER BY ended_us, deliveries.rowid LIMIT :letters_max"
+)
+
+_DEAD_LETTER: Final = f"{_LETTER} AND message_id = :message_id"
 
 _REDELIVER: Final = """
 UPDATE deliveries
@@ -170,122 +133,6 @@ def insert_message(
     return bool(is_added)
 
 
-def claim(
-    connection: apsw.Connection,
-    *,
-    owner: str,
-    room: Mapping[str, int],
-    now_us: int,
-    lease_until_us: int,
-    crashes_max: int,
-) -> Sequence[ClaimedDelivery]:
-    """
-    Lease what is due, after releasing leases that ran out.
-    """
-    release_leases(
-        connection,
-        until_us=now_us,
-        now_us=now_us,
-        due_us=lambda _: now_us,
-        crashes_max=crashes_max,
-    )
-    taken = [
-        found
-        for endpoint, deliveries_max in room.items()
-        for found in rows(
-            connection,
-            _CLAIM,
-            owner=owner,
-            endpoint=endpoint,
-            now_us=now_us,
-            lease_until_us=lease_until_us,
-            deliveries_max=max(deliveries_max, 0),
-        )
-    ]
-    # RETURNING promises no order.
-    taken.sort(key=lambda found: found[:2])
-    return [_claimed(connection, found[2:]) for found in taken]
-
-
-def _claimed(
-    connection: apsw.Connection, found: tuple[str, str, str, int, int]
-) -> ClaimedDelivery:
-    delivery_id, message_id, endpoint, attempt_number, fence = found
-    message = row(connection, _MESSAGE, message_id=message_id)
-    if message is None:
-        raise LookupError(message_id)
-    event_type, body, created_us, trace_id = message
-    return ClaimedDelivery(
-        delivery_id=DeliveryId(delivery_id),
-        message_id=MessageId(message_id),
-        event_type=event_type,
-        body=body,
-        endpoint=endpoint,
-        attempt_number=attempt_number,
-        fence=fence,
-        created_s=to_s(created_us),
-        trace_id=trace_id,
-    )
-
-
-def release_leases(
-    connection: apsw.Connection,
-    *,
-    until_us: int,
-    now_us: int,
-    due_us: Callable[[str], int],
-    crashes_max: int,
-    reason: str = UNKNOWN_CRASH,
-) -> int:
-    """
-    Release leases that end until then, and record their attempts as cut off.
-
-    Args:
-        connection: Inside a transaction.
-        until_us: The last end of a lease that counts as over.
-        now_us: The wall clock.
-        due_us: When a delivery of this id is due again.
-        crashes_max: A delivery whose attempts were cut off so often in a row is dead:
-            it may be what crashes its sender.
-        reason: Why they were cut off.
-
-    Returns:
-        How many there were.
-    """
-    over = list(rows(connection, _LEASES_OVER, until_us=until_us))
-    for delivery_id, fence, attempt_number, claimed_us, crashes in over:
-        _insert_attempt(
-            connection,
-            delivery_id=delivery_id,
-            fence=fence,
-            attempt_number=attempt_number,
-            attempt=DeliveryAttempt(
-                started_s=to_s(claimed_us),
-                duration_s=max(to_s(now_us - claimed_us), 0.0),
-                outcome=UNKNOWN_CRASH,
-                reason=reason,
-            ),
-        )
-        if reason == UNKNOWN_CRASH and crashes + 1 >= crashes_max:
-            change(
-                connection,
-                _DIE_OF_CRASHES,
-                delivery_id=delivery_id,
-                now_us=now_us,
-                error=reason,
-            )
-            continue
-        change(
-            connection,
-            _RELEASE,
-            delivery_id=delivery_id,
-            due_us=due_us(delivery_id),
-            crashes=int(reason == UNKNOWN_CRASH),
-            error=reason,
-        )
-    return len(over)
-
-
 def finish(
     connection: apsw.Connection,
     claimed: ClaimedDelivery,
@@ -313,7 +160,7 @@ def finish(
     )
     if not is_ours:
         return False
-    _insert_attempt(
+    insert_attempt(
         connection,
         delivery_id=claimed.delivery_id,
         fence=claimed.fence,
@@ -341,7 +188,7 @@ def _state_after(step: NextStep) -> tuple[str, int | None, str | None]:
             return "dead", None, reason
 
 
-def _insert_attempt(
+def insert_attempt(
     connection: apsw.Connection,
     *,
     delivery_id: str,
@@ -349,6 +196,9 @@ def _insert_attempt(
     attempt_number: int,
     attempt: DeliveryAttempt,
 ) -> None:
+    """
+    Write an attempt; one per fence.
+    """
     change(
         connection,
         _INSERT_ATTEMPT,
@@ -398,25 +248,30 @@ def dead_letters(connection: apsw.Connection, letters_max: int) -> Sequence[Dead
     """
     Return what was given up, oldest first.
     """
-    return [
-        DeadLetter(
-            message_id=MessageId(message_id),
-            event_type=event_type,
-            endpoint=endpoint,
-            reason=reason,
-            attempts=attempts,
-            last_error=last_error or "",
-        )
-        for message_id, event_type, endpoint, reason, attempts, last_error in rows(
-            connection, _DEAD_LETTERS, letters_max=letters_max
-        )
-    ]
+    found = rows(connection, _DEAD_LETTERS, letters_max=letters_max)
+    return [_letter(each) for each in found]
 
 
 def redeliver(
     connection: apsw.Connection, message_id: MessageId, *, now_us: int
-) -> bool:
+) -> DeadLetter | None:
     """
-    Put a dead letter back; False if there is none.
+    Put a dead letter back; None if there is none.
     """
-    return bool(change(connection, _REDELIVER, message_id=message_id, now_us=now_us))
+    found = row(connection, _DEAD_LETTER, message_id=message_id)
+    if found is None:
+        return None
+    change(connection, _REDELIVER, message_id=message_id, now_us=now_us)
+    return _letter(found)
+
+
+def _letter(found: Row) -> DeadLetter:
+    message_id, event_type, endpoint, reason, attempts, last_error = found
+    return DeadLetter(
+        message_id=MessageId(message_id),
+        event_type=event_type,
+        endpoint=endpoint,
+        reason=reason,
+        attempts=attempts,
+        last_error=last_error or "",
+    )

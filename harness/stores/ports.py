@@ -486,12 +486,12 @@ class Store(Protocol):
         Return what was given up, oldest first.
         """
 
-    async def redeliver(self, message_id: MessageId) -> bool:
+    async def redeliver(self, message_id: MessageId) -> DeadLetter | None:
         """
         Put a dead letter back to be sent at once, with a fresh count of attempts.
 
         Returns:
-            False if there is no such dead letter.
+            The letter as it stood, or None if there is no such dead letter.
         """
 
     # Idempotency keys

@@ -1,0 +1,327 @@
+"""
+Moves deliveries from the store to their endpoints.
+
+The store is the truth: a delivery is leased, its attempt counted, before anything is
+sent, and what follows is decided once and written under the lease's fence. While an
+outcome cannot be written, nothing more is claimed.
+"""
+
+import asyncio
+import collections
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+
+from harness.bus import EventBus
+from harness.clock import Clock
+from harness.errors import StoreUnavailableError, check_options
+from harness.events import (
+    WebhookAttemptStarted,
+    WebhookRedelivered,
+    trace_scope,
+)
+from harness.ids import IdMint, MessageId
+from harness.randomness import Randomness
+from harness.stores import (
+    ClaimedDelivery,
+    DeliveryAttempt,
+    NextStep,
+    Store,
+)
+from harness.webhooks.endpoint import Endpoint, make_headers
+from harness.webhooks.exchange import exchange
+from harness.webhooks.facts import attempt_ended, step_taken
+from harness.webhooks.schedule import Answer, RetrySchedule, next_step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SenderOptions:
+    """
+    How much is sent at once, and how long an endpoint has.
+    """
+
+    attempt_timeout_s: float = 10.0
+    """For the whole exchange, the answer included."""
+
+    in_flight_max: int = 32
+    """Attempts under way to one endpoint; each endpoint has its own."""
+
+    lease_margin_s: float = 30.0
+    """How much longer than an attempt may take its lease lasts."""
+
+    poll_s: float = 5.0
+    """The longest time without a look into the store, should the wall clock be set."""
+
+    outage_delay_s: float = 0.5
+    """The wait before a store that was out is asked again."""
+
+    def __post_init__(self) -> None:
+        check_options(
+            self,
+            attempt_timeout_s=self.attempt_timeout_s > 0,
+            in_flight_max=self.in_flight_max >= 1,
+            lease_margin_s=self.lease_margin_s > 0,
+            poll_s=self.poll_s > 0,
+            outage_delay_s=self.outage_delay_s > 0,
+        )
+
+
+class WebhookSender:
+    """
+    Claims what is due, sends it, and records what came of it.
+
+    Args:
+        store: Holds the deliveries.
+        session: Its connector guards what is dialled; see ``open_session``.
+        endpoints: By name. It is read at every attempt, so that a changed address or
+            secret holds from the next attempt on.
+        schedule: The waits between attempts.
+        clock: The only source of time.
+        randomness: Draws the jitter.
+        ids: Mints the owner's name and span ids.
+        bus: Is told what happened.
+        options: Limits.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        session: aiohttp.ClientSession,
+        endpoints: Mapping[str, Endpoint],
+        schedule: RetrySchedule,
+        clock: Clock,
+        randomness: Randomness,
+        ids: IdMint,
+        bus: EventBus,
+        options: SenderOptions | None = None,
+    ) -> None:
+        self._store = store
+        self._session = session
+        self._endpoints = endpoints
+        self._schedule = schedule
+        self._clock = clock
+        self._randomness = randomness
+        self._ids = ids
+        self._bus = bus
+        self._options = options or SenderOptions()
+        self._owner = ids.mint("own")
+        self._woken = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._ended.set()
+        self._is_stopping = False
+        self._in_flight: collections.Counter[str] = collections.Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._paused_until_s: dict[str, float] = {}
+        self._unrecorded = 0
+
+    def wake(self) -> None:
+        """
+        Look into the store at once: something was committed.
+        """
+        self._woken.set()
+
+    async def run(self) -> None:
+        """
+        Send until :meth:`drain` is called or this is cancelled.
+        """
+        self._ended.clear()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while not self._is_stopping:
+                    self._woken.clear()
+                    await self._wait(await self._start_due(tasks))
+        finally:
+            self._ended.set()
+
+    async def drain(self, grace_s: float) -> int:
+        """
+        Claim nothing more and let what is in flight end.
+
+        Args:
+            grace_s: How long it may take; what is left then is cancelled. The store
+                releases its leases when it is closed.
+
+        Returns:
+            How many attempts were cancelled.
+        """
+        self._is_stopping = True
+        self.wake()
+        try:
+            async with self._clock.timeout(grace_s):
+                await self._ended.wait()
+        except TimeoutError:
+            cut_off = len(self._tasks)
+            for task in self._tasks:
+                task.cancel()
+            await self._ended.wait()
+            return cut_off
+        return 0
+
+    async def redeliver(self, message_id: MessageId) -> bool:
+        """
+        Put a dead letter back to be sent at once; False if there is none.
+
+        Raises:
+            StoreUnavailableError: Nothing changed.
+        """
+        letter = await self._store.redeliver(message_id)
+        if letter is None:
+            return False
+        self._bus.publish(
+            WebhookRedelivered(message_id=message_id, endpoint=letter.endpoint)
+        )
+        self.wake()
+        return True
+
+    async def _start_due(self, tasks: asyncio.TaskGroup) -> float:
+        """
+        Start what is due and return for how long there will be nothing to do.
+        """
+        room = self._room()
+        try:
+            if self._unrecorded:
+                return self._options.outage_delay_s
+            claims = await self._claim(room)
+            for claimed in claims:
+                self._start(tasks, claimed)
+            return await self._idle_s(self._room())
+        except StoreUnavailableError:
+            return self._options.outage_delay_s
+
+    async def _claim(self, room: Mapping[str, int]) -> Sequence[ClaimedDelivery]:
+        if not room:
+            return ()
+        lease_s = self._options.attempt_timeout_s + self._options.lease_margin_s
+        return await self._store.claim(owner=self._owner, lease_s=lease_s, room=room)
+
+    def _room(self) -> dict[str, int]:
+        """
+        Return how many more attempts each endpoint may have.
+        """
+        now_s = self._clock.wall()
+        free = {
+            name: self._options.in_flight_max - self._in_flight[name]
+            for name in self._endpoints
+            if self._paused_until_s.get(name, 0.0) <= now_s
+        }
+        return {name: attempts for name, attempts in free.items() if attempts > 0}
+
+    async def _idle_s(self, room: Mapping[str, int]) -> float:
+        """
+        Return how long nothing will be due, as far as can be told.
+        """
+        due_s = await self._store.next_due_s(endpoints=tuple(room)) if room else None
+        now_s = self._clock.wall()
+        times_s = [end_s for end_s in self._paused_until_s.values() if end_s > now_s]
+        if due_s is not None:
+            times_s.append(due_s)
+        idle_s = min(times_s, default=now_s + self._options.poll_s) - now_s
+        return min(max(idle_s, 0.0), self._options.poll_s)
+
+    async def _wait(self, idle_s: float) -> None:
+        if self._is_stopping:
+            return
+        try:
+            async with self._clock.timeout(idle_s):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+    def _start(self, tasks: asyncio.TaskGroup, claimed: ClaimedDelivery) -> None:
+        self._in_flight[claimed.endpoint] += 1
+        task = tasks.create_task(
+            self._deliver(claimed), name=f"deliver {claimed.delivery_id}"
+        )
+        self._tasks.add(task)
+        # A callback runs for a task that was cancelled before it started, too.
+        task.add_done_callback(lambda done: self._ended_one(claimed.endpoint, done))
+
+    def _ended_one(self, endpoint: str, task: asyncio.Task[None]) -> None:
+        self._in_flight[endpoint] -= 1
+        self._tasks.discard(task)
+        self.wake()
+
+    async def _deliver(self, claimed: ClaimedDelivery) -> None:
+        with trace_scope(claimed.trace_id):
+            self._bus.publish(
+                WebhookAttemptStarted(
+                    message_id=claimed.message_id,
+                    endpoint=claimed.endpoint,
+                    attempt_number=claimed.attempt_number,
+                )
+            )
+            started_s, began_s = self._clock.wall(), self._clock.monotonic()
+            answer = await self._attempt(claimed)
+            attempt = DeliveryAttempt(
+                started_s=started_s,
+                duration_s=self._clock.monotonic() - began_s,
+                outcome="success" if answer.is_success else "failure",
+                reason=answer.reason,
+                status=answer.status,
+            )
+            self._bus.publish(attempt_ended(claimed, attempt))
+            now_s = self._clock.wall()
+            self._pause(claimed.endpoint, answer, now_s)
+            step = next_step(
+                answer,
+                attempt_number=claimed.attempt_number,
+                schedule=self._schedule,
+                now_s=now_s,
+                draw=self._randomness.draw(
+                    "webhook_retry", claimed.message_id, claimed.attempt_number
+                ),
+            )
+            if await self._record(claimed, attempt, step):
+                self._bus.publish(step_taken(claimed, attempt, step, now_s))
+
+    async def _attempt(self, claimed: ClaimedDelivery) -> Answer:
+        endpoint = self._endpoints.get(claimed.endpoint)
+        if endpoint is None:
+            return Answer(reason="no_endpoint")
+        try:
+            return await exchange(
+                self._session,
+                endpoint.url,
+                headers=make_headers(
+                    claimed, endpoint, now_s=self._clock.wall(), ids=self._ids
+                ),
+                body=claimed.body,
+                timeout_s=self._options.attempt_timeout_s,
+                clock=self._clock,
+            )
+        except Exception:  # noqa: BLE001 - one delivery must not stop all others
+            return Answer(reason="internal_error")
+
+    def _pause(self, endpoint: str, answer: Answer, now_s: float) -> None:
+        """
+        Leave an endpoint alone for as long as it asked for.
+        """
+        if answer.pause_s is not None:
+            until_s = self._paused_until_s.get(endpoint, 0.0)
+            self._paused_until_s[endpoint] = max(until_s, now_s + answer.pause_s)
+
+    async def _record(
+        self, claimed: ClaimedDelivery, attempt: DeliveryAttempt, step: NextStep
+    ) -> bool:
+        """
+        Write what follows, over outages too; False if somebody else owns it by then.
+        """
+        try:
+            return await self._store.finish_delivery(
+                claimed, attempt=attempt, step=step
+            )
+        except StoreUnavailableError:
+            self._unrecorded += 1
+        try:
+            while True:
+                await self._clock.sleep(self._options.outage_delay_s)
+                try:
+                    return await self._store.finish_delivery(
+                        claimed, attempt=attempt, step=step
+                    )
+                except StoreUnavailableError:
+                    continue
+        finally:
+            self._unrecorded -= 1
