@@ -6,7 +6,6 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from harness.clock import Clock, LoopClock
 from harness.ids import ToolCallId
 from harness.tools import ToolContext
 
@@ -52,14 +51,6 @@ class FakeBackend:
             return web.Response()
 
         self.answers.append(answer)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """
-    Return the clock of the running loop.
-    """
-    return LoopClock()
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from harness.tools import (
     ToolResult,
 )
 
+pytestmark = pytest.mark.virtual_time
+
 
 @pytest.fixture
 def backend(

@@ -25,6 +25,8 @@ from harness.tools import (
     ToolSpec,
 )
 
+pytestmark = pytest.mark.virtual_time
+
 
 @pytest.fixture
 def registry(clock: Clock) -> ToolRegistry:

@@ -6,6 +6,8 @@ from harness.clock import Clock
 from harness.errors import InvalidArgumentsError, ToolFailedError
 from harness.tools import Deferred, ToolContext, ToolRegistry, ToolResult, sample_tools
 
+pytestmark = pytest.mark.virtual_time
+
 
 @pytest.fixture
 def approvals() -> list[str]:
