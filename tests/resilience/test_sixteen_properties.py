@@ -350,7 +350,7 @@ async def test_successes_are_counted_from_zero_each_time(
 
     assert breaker.state is CircuitState.HALF_OPEN
     breaker.settle(breaker.admit(), Outcome.SUCCESS)
-    assert breaker.state is CircuitState.CLOSED
+    assert breaker.snapshot().state is CircuitState.CLOSED
 
 
 async def test_listeners_harm_nobody(
