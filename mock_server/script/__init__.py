@@ -2,6 +2,15 @@
 What the mock is told to do.
 """
 
+from mock_server.script.auto import is_custom
+from mock_server.script.choice import finish_reason_of, obey_choice
+from mock_server.script.conversation import (
+    ConversationName,
+    Conversations,
+    name_conversation,
+)
+from mock_server.script.drawn import DrawnCall, DrawnReply
+from mock_server.script.engine import CallNames, CompiledScript, Decision, ScriptError
 from mock_server.script.fault_script import EverySchedule, FaultMatch, FaultScript
 from mock_server.script.latency_script import (
     LatencyScript,
@@ -34,8 +43,17 @@ from mock_server.script.rule import (
     ToolResultMatch,
     UsageScript,
 )
+from mock_server.script.seen import Seen
+from mock_server.script.templates import TemplateError, compile_text, compile_value
 
 __all__ = [
+    "CallNames",
+    "CompiledScript",
+    "ConversationName",
+    "Conversations",
+    "Decision",
+    "DrawnCall",
+    "DrawnReply",
     "ErrorScript",
     "EverySchedule",
     "FaultMatch",
@@ -49,6 +67,9 @@ __all__ = [
     "NamedEndpointScript",
     "ReplyScript",
     "Rule",
+    "ScriptError",
+    "Seen",
+    "TemplateError",
     "TextMatch",
     "ToolCallScript",
     "ToolErrorScript",
@@ -64,4 +85,10 @@ __all__ = [
     "WebhookMatch",
     "WebhookReplyScript",
     "WebhookRule",
+    "compile_text",
+    "compile_value",
+    "finish_reason_of",
+    "is_custom",
+    "name_conversation",
+    "obey_choice",
 ]

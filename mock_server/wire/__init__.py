@@ -13,6 +13,7 @@ from mock_server.wire.errors import (
     mask_key,
     scripted_error,
     unknown_model_id,
+    wrong_method,
 )
 from mock_server.wire.headers import JSON_CONTENT, answer_headers, standard_headers
 from mock_server.wire.parse import parse_chat_request
@@ -63,7 +64,6 @@ __all__ = [
     "Choice",
     "Chunk",
     "Close",
-    "CutAfter",
     "CustomChoice",
     "CustomTool",
     "CutAfter",
@@ -103,4 +103,5 @@ __all__ = [
     "text_of",
     "unknown_model_id",
     "usage_of",
+    "wrong_method",
 ]

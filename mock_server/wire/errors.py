@@ -156,6 +156,17 @@ def invalid_url(method: str, path: str) -> ApiError:
     return ApiError(f"Invalid URL ({method} {path})", status=404)
 
 
+def wrong_method(method: str, path: str) -> ApiError:
+    """
+    Return the error of a path that takes another method.
+    """
+    message = (
+        f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a "
+        "different HTTP method?)"
+    )
+    return ApiError(message, status=405, code="method_not_supported")
+
+
 def no_model_given() -> ApiError:
     """
     Return the error of a request that names no model.

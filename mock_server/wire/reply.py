@@ -46,7 +46,7 @@ class ReplyToolCall:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """
-    One of the answers that were asked for.
+    One answer to the question; there are as many as ``n`` asked for.
     """
 
     text: str | None = None
@@ -66,9 +66,9 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(Choice):
     """
-    A whole answer of the model.
+    What the model says: its first choice, the further ones, and what is around them.
     """
 
     id: str
@@ -78,13 +78,13 @@ class Reply:
     """Unix time."""
 
     model: str
-    choices: tuple[Choice, ...]
     usage: Usage
     system_fingerprint: str
+    others: tuple[Choice, ...] = ()
 
     @property
-    def choice(self) -> Choice:
+    def choices(self) -> tuple[Choice, ...]:
         """
-        The first answer; an empty one if there is none.
+        All of them, in the order of their index.
         """
-        return self.choices[0] if self.choices else Choice(finish_reason=None)
+        return (self, *self.others)
