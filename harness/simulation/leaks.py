@@ -8,14 +8,16 @@ the simulation's thread: a name that a module bound meanwhile goes on working
 outside, and other threads see the real world throughout.
 """
 
+import asyncio
 import contextlib
 import os
 import random
 import socket
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, Final, Protocol
 
@@ -33,25 +35,30 @@ _REAL_PERF_COUNTER_NS: Final = time.perf_counter_ns
 _REAL_URANDOM: Final = os.urandom
 _REAL_SEED: Final = random.Random.seed
 _REAL_START: Final = threading.Thread.start
+_REAL_WAIT: Final = threading.Condition.wait
+_REAL_POPEN: Final = subprocess.Popen.__init__
 _REAL_GETADDRINFO: Final = socket.getaddrinfo
+_REAL_AS_COMPLETED: Final = asyncio.as_completed
 
-_KEEPS_REAL_NAMES: Final = (
-    "_pytest",
-    "asyncio",
-    "concurrent",
-    "coverage",
-    "execnet",
-    "harness.simulation.leaks",
-    "hypothesis",
-    "multiprocessing",
-    "pytest",
-    "queue",
-    "selectors",
-    "subprocess",
-    "threading",
-    "xdist",
+_KEEPS_REAL_NAMES: Final = frozenset(
+    {
+        "_pytest",
+        "asyncio",
+        "concurrent",
+        "coverage",
+        "execnet",
+        "hypothesis",
+        "multiprocessing",
+        "pytest",
+        "pytest_timeout",
+        "queue",
+        "selectors",
+        "subprocess",
+        "threading",
+        "xdist",
+    }
 )
-"""Modules that measure the machine, not the simulated world."""
+"""Packages that measure the machine, not the simulated world."""
 
 
 class World(Protocol):
@@ -183,6 +190,33 @@ def _start(self: threading.Thread) -> None:
     _REAL_START(self)
 
 
+def _wait(self: threading.Condition, timeout: float | None = None) -> bool:
+    if _inside() is not None:
+        raise EscapeError(
+            what="waiting for another thread",
+            instead="none runs, so it would hang: use asyncio's own primitives",
+        )
+    return _REAL_WAIT(self, timeout)
+
+
+def _popen(self: "subprocess.Popen[Any]", *arguments: Any, **options: Any) -> None:
+    if _inside() is not None:
+        raise EscapeError(
+            what="starting a process",
+            instead="a real process has a clock of its own: make it a host",
+        )
+    _REAL_POPEN(self, *arguments, **options)
+
+
+def _as_completed(
+    fs: Iterable[Awaitable[Any]], *, timeout: float | None = None
+) -> Iterator[Any]:
+    if _inside() is not None:
+        # It puts what it is given into a set, and coroutines have no number.
+        fs = [asyncio.ensure_future(each) for each in fs]  # noqa: TID251 - as it does
+    return _REAL_AS_COMPLETED(fs, timeout=timeout)
+
+
 def _bind(self: socket.socket, address: Any, /) -> None:
     world = _inside()
     if world is None or self.type != socket.SOCK_STREAM or isinstance(address, str):
@@ -220,6 +254,9 @@ _DOORS: Final[tuple[tuple[object, str, Any], ...]] = (
     (os, "urandom", _urandom),
     (random.Random, "seed", _seed),
     (threading.Thread, "start", _start),
+    (threading.Condition, "wait", _wait),
+    (subprocess.Popen, "__init__", _popen),
+    (asyncio, "as_completed", _as_completed),
     (socket, "getaddrinfo", _getaddrinfo),
     (socket.socket, "bind", _bind),
     (socket.socket, "getsockname", _getsockname),
@@ -243,6 +280,7 @@ _BY_REAL: Final[dict[int, tuple[Any, Any]]] = {
         (_REAL_PERF_COUNTER_NS, _perf_counter_ns),
         (_REAL_URANDOM, _urandom),
         (_REAL_GETADDRINFO, _getaddrinfo),
+        (_REAL_AS_COMPLETED, _as_completed),
     )
 }
 """What modules may have bound by ``from time import monotonic`` and the like."""
@@ -264,9 +302,8 @@ class _BoundNames:
         for name, module in list(sys.modules.items()):
             if name not in self._read and isinstance(module, ModuleType):
                 self._read.add(name)
-                if module not in (time, os, socket) and not name.startswith(
-                    _KEEPS_REAL_NAMES
-                ):
+                is_owner = name in {time.__name__, os.__name__, __name__}
+                if not is_owner and name.partition(".")[0] not in _KEEPS_REAL_NAMES:
                     self._read_module(module)
         return self._found
 

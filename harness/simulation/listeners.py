@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from harness.clock import LoopClock
 from harness.errors import EscapeError
-from harness.simulation.life import life_of
+from harness.simulation.life import Life, life_of
 from harness.simulation.names import ANY_ADDRESS, Address, Names
-from harness.simulation.transports import SimSocket
+from harness.simulation.sockets import SimSocket
 
 ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 
@@ -125,12 +125,12 @@ class Listeners:
         """
         self._at = {at: who for at, who in self._at.items() if who is not listener}
 
-    def close_those_of(self, host: str) -> None:
+    def close_those_of(self, life: Life) -> None:
         """
-        Close whatever a host listens on.
+        Close whatever a host listens on in one of its lives.
         """
-        for listener in set(self._at.values()):
-            if life_of(listener.context).host == host:
+        for listener in list(self._at.values()):
+            if life_of(listener.context) is life:
                 self.close(listener)
 
     def _free(self, address: Address) -> Address:

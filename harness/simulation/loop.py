@@ -1,128 +1,33 @@
 """
-An event loop whose clock jumps.
+The event loop of one simulation.
 
 Time stands still while anything can run and jumps to the next timer when nothing
-can, so an hour of waiting costs nothing and its length is exact. Everything that
-happens follows from the program and the seed.
-
-What this loop needs of asyncio's private parts is in this file, and nowhere else.
+can, so an hour of waiting costs nothing and its length is exact. Connections are
+made in memory. Everything that happens follows from the program and the seed.
 """
 
 import asyncio
-import collections
 import contextvars
-import heapq
-import itertools
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Generator, Sequence
-from typing import Any, Final, NoReturn, TypeVar, TypeVarTuple, Unpack
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
 
-from harness.errors import DeadlockError, EscapeError, StepLimitError
+from harness.errors import EscapeError
 from harness.randomness import Randomness
+from harness.simulation.jumping import STEPS_MAX, JumpingLoop
 from harness.simulation.leaks import contained
-from harness.simulation.life import life_of
+from harness.simulation.life import Life
 from harness.simulation.links import LinkOptions
 from harness.simulation.listeners import ProtocolFactory, SimServer
 from harness.simulation.network import Network
-from harness.simulation.waiting import describe_waiting
-
-START_S: Final = 1_000.0
-"""Where the clock starts: small, so that a microsecond is exact for years."""
+from harness.simulation.refusals import check_process, refuse_real_methods, refuse_tls
 
 WALL_EPOCH_S: Final = 1_700_000_000.0
 """Wall time is this plus the loop's time."""
 
-STEPS_MAX: Final = 10_000_000
-"""How often the loop may go round before it says that the program never ends."""
-
-_STEPS_TO_CLEAN_UP: Final = 100_000
-_RESOLUTION_S: Final = 1e-9
-
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-
-class SimTask(asyncio.Task[T]):
-    """
-    A task that is hashed by its number.
-
-    asyncio keeps tasks in sets, whose order follows the hash; by default that is
-    the address, which differs from process to process.
-    """
-
-    def __init__(
-        self,
-        coro: Coroutine[Any, Any, T],
-        *,
-        number: int,
-        loop: asyncio.AbstractEventLoop,
-        context: contextvars.Context | None,
-    ) -> None:
-        # Before anything else: asyncio registers, and so hashes, the task.
-        self.number = number
-        self.life = life_of(context)
-        super().__init__(coro, loop=loop, name=f"task-{number}", context=context)
-
-    def __hash__(self) -> int:
-        return self.number
-
-    def describe(self) -> str:
-        """
-        Say where this task waits, and for what.
-        """
-        return describe_waiting(self, getattr(self, "_fut_waiter", None))
-
-
-class _SimTimer(asyncio.TimerHandle):
-    """
-    A timer that comes after earlier ones set for the same time.
-    """
-
-    __slots__ = ("_number",)
-
-    # Declared by asyncio without types.
-    _when: float
-    _scheduled: bool
-
-    def __init__(
-        self,
-        when: float,
-        callback: Callable[..., object],
-        args: Sequence[Any],
-        loop: asyncio.AbstractEventLoop,
-        context: contextvars.Context | None,
-        number: int,
-    ) -> None:
-        super().__init__(when, callback, args, loop, context)
-        self._number = number
-
-    def __lt__(self, other: "_SimTimer") -> bool:  # type: ignore[override]
-        if self._when == other._when:
-            return self._number < other._number
-        return self._when < other._when
-
-    def mark_scheduled(self) -> None:
-        """
-        Let a cancellation be counted by the loop.
-        """
-        self._scheduled = True
-
-
-class _JumpingSelector:
-    """
-    Stands where asyncio expects its selector: the only place where time moves.
-    """
-
-    def __init__(self, jump: Callable[[], None]) -> None:
-        self._jump = jump
-
-    def select(self, _timeout: float | None) -> tuple[()]:
-        """
-        Report no event; there are no descriptors.
-        """
-        self._jump()
-        return ()
 
 
 class _Inside:
@@ -141,7 +46,8 @@ class _Inside:
         self.answer = loop.network.names.answer
 
 
-class SimLoop(asyncio.BaseEventLoop):
+@refuse_real_methods
+class SimLoop(JumpingLoop):
     """
     The loop of one simulation.
 
@@ -153,13 +59,7 @@ class SimLoop(asyncio.BaseEventLoop):
     Attributes:
         randomness: The seed's streams, for whatever belongs to the simulation.
         network: What is bound and connected here.
-        steps: How often the loop went round.
     """
-
-    # Declared by asyncio without types.
-    _ready: collections.deque[asyncio.Handle]
-    _scheduled: list[_SimTimer]
-    _stopping: bool
 
     def __init__(
         self,
@@ -168,29 +68,14 @@ class SimLoop(asyncio.BaseEventLoop):
         links: LinkOptions | None = None,
         steps_max: int = STEPS_MAX,
     ) -> None:
-        super().__init__()
+        check_process()
+        super().__init__(steps_max=steps_max)
         self.randomness = Randomness(seed)
-        self.steps = 0
-        self._steps_max = steps_max
-        self._now_s = START_S
-        self._home_thread_id = threading.get_ident()
-        self._timer_numbers = itertools.count()
-        self._task_numbers = itertools.count(1)
-        self._clock_resolution = _RESOLUTION_S
-        self._selector = _JumpingSelector(self._jump)
         self.network = Network(
             loop=self, randomness=self.randomness, options=links or LinkOptions()
         )
+        self._home_thread_id = threading.get_ident()
         self._inside = _Inside(self)
-        self.set_task_factory(self._make_task)
-
-    # Time ---------------------------------------------------------------------------
-
-    def time(self) -> float:
-        """
-        Return the simulation's seconds.
-        """
-        return self._now_s
 
     def wall(self) -> float:
         """
@@ -198,64 +83,17 @@ class SimLoop(asyncio.BaseEventLoop):
         """
         return WALL_EPOCH_S + self._now_s
 
-    def call_at(
-        self,
-        when: float,
-        callback: Callable[[Unpack[Ts]], object],
-        *args: *Ts,
-        context: contextvars.Context | None = None,
-    ) -> asyncio.TimerHandle:
+    def end_life(self, life: Life, *, silently: bool) -> None:
         """
-        Set a timer; timers for the same time come in the order they were set.
-        """
-        self._check_closed()  # type: ignore[attr-defined]
-        timer = _SimTimer(
-            when, callback, args, self, context, next(self._timer_numbers)
-        )
-        heapq.heappush(self._scheduled, timer)
-        timer.mark_scheduled()
-        return timer
+        Let a host die in the middle of whatever it does.
 
-    def _jump(self) -> None:
-        self.steps += 1
-        if self.steps > self._steps_max:
-            self._steps_max = self.steps + _STEPS_TO_CLEAN_UP
-            raise StepLimitError(
-                steps_max=self.steps - 1, time_s=self._now_s, waiting=self.waiting()
-            )
-        if self._ready or self._stopping:
-            return
-        # asyncio has taken cancelled timers off the front before it selects.
-        if not self._scheduled:
-            raise DeadlockError(time_s=self._now_s, waiting=self.waiting())
-        self._now_s = max(self._now_s, self._scheduled[0].when())
-
-    def _process_events(self, _events: object) -> None:
+        Args:
+            life: The life that ends.
+            silently: Whether the other ends of its connections notice nothing.
         """
-        Do nothing: the selector reports no event.
-        """
-
-    def waiting(self) -> list[str]:
-        """
-        Say of every unfinished task where it waits, oldest first.
-        """
-        tasks = [task for task in asyncio.all_tasks(self) if isinstance(task, SimTask)]
-        return [task.describe() for task in sorted(tasks, key=lambda task: task.number)]
-
-    # Tasks and threads ------------------------------------------------------------------
-
-    def _make_task(
-        self,
-        _loop: asyncio.AbstractEventLoop,
-        coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
-        context: contextvars.Context | None = None,
-    ) -> SimTask[T]:
-        return SimTask(
-            coro,  # type: ignore[arg-type]
-            number=next(self._task_numbers),
-            loop=self,
-            context=context,
-        )
+        life.is_alive = False
+        self.bury(life)
+        self.network.cut_off(life, silently=silently)
 
     def run_forever(self) -> None:
         """
@@ -340,7 +178,7 @@ class SimLoop(asyncio.BaseEventLoop):
         Connect within the simulation.
         """
         if ssl:
-            _refuse_tls()
+            refuse_tls()
         if sock is not None:
             address = self.network.taken_over(sock)
         else:
@@ -363,7 +201,7 @@ class SimLoop(asyncio.BaseEventLoop):
         Listen within the simulation.
         """
         if ssl:
-            _refuse_tls()
+            refuse_tls()
         return self.network.listen(
             protocol_factory, host=host, port=port, sock=sock, is_serving=start_serving
         )
@@ -374,10 +212,3 @@ class SimLoop(asyncio.BaseEventLoop):
         """
         message = "no kernel to send files"
         raise NotImplementedError(message)
-
-
-def _refuse_tls() -> NoReturn:
-    raise EscapeError(
-        what="TLS",
-        instead="its bytes come from the operating system's randomness: use http",
-    )

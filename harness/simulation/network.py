@@ -7,6 +7,7 @@ carries a connection is decided by the host that dials and the host that listens
 """
 
 import asyncio
+import collections
 import contextvars
 import errno
 import socket
@@ -17,7 +18,7 @@ from typing import Any, Final
 from harness.clock import LoopClock
 from harness.errors import EscapeError
 from harness.randomness import Randomness
-from harness.simulation.life import current_life, life_of
+from harness.simulation.life import Life, current_life, life_of
 from harness.simulation.links import Link, LinkOptions, pass_through
 from harness.simulation.listeners import (
     Listener,
@@ -26,7 +27,8 @@ from harness.simulation.listeners import (
     SimServer,
 )
 from harness.simulation.names import LOCAL_ADDRESS, Address, Names
-from harness.simulation.transports import Pipe, SimTransport, Tap
+from harness.simulation.transports import SimTransport
+from harness.simulation.wire import Pipe, Tap
 
 CLIENT_PORTS: Final = range(50_000, 65_536)
 """What dials out, over and over from the start."""
@@ -65,7 +67,7 @@ class Network:
         self._dialled: weakref.WeakKeyDictionary[socket.socket, Address] = (
             weakref.WeakKeyDictionary()
         )
-        self._times_dialled: dict[tuple[str, Address], int] = {}
+        self._counted: collections.Counter[str] = collections.Counter()
         self._ends: dict[SimTransport, None] = {}
 
     def link(self, source: str, destination: str) -> Link:
@@ -82,11 +84,26 @@ class Network:
             )
         return self._links[key]
 
-    def ends_of(self, host: str) -> tuple[SimTransport, ...]:
+    @property
+    def ends(self) -> tuple[SimTransport, ...]:
         """
-        Return the ends of open connections on a host, oldest first.
+        The ends of all connections that are not closed, oldest first.
         """
-        return tuple(end for end in self._ends if end.life.host == host)
+        return tuple(self._ends)
+
+    def cut_off(self, life: Life, *, silently: bool) -> None:
+        """
+        Take a host that died off the network.
+
+        Args:
+            life: The life that ended.
+            silently: Its connections are half-open from then on, as when a machine
+                loses its power; otherwise they are reset, as when a process dies.
+        """
+        self.listeners.close_those_of(life)
+        for end in self.ends:
+            if end.life is life:
+                end.vanish(silently=silently)
 
     # Listening -------------------------------------------------------------------------
 
@@ -126,7 +143,7 @@ class Network:
         source = current_life().host
         destination = source if listener is None else life_of(listener.context).host
         there, back = self.link(source, destination), self.link(destination, source)
-        key = f"{self._name(source, where)}/{self._loop.time()}"
+        key = self._count(f"{source} dials {where[0]}:{where[1]}")
         clock = LoopClock()
         try:
             async with clock.timeout(CONNECT_TIMEOUT_S):
@@ -181,19 +198,16 @@ class Network:
             )
         return listener
 
-    def _name(self, source: str, address: Address) -> str:
-        # Counted per address, so that other connections move no draw of this one.
-        times = self._times_dialled.get((source, address), 0)
-        return f"{address[0]}:{address[1]}#{times}"
+    def _count(self, what: str) -> str:
+        # Counted for itself, so that other connections move no draw of this one.
+        self._counted[what] += 1
+        return f"{what} #{self._counted[what]}"
 
     def _make_ends(
         self, address: Address, *, here: contextvars.Context, there: contextvars.Context
     ) -> tuple[SimTransport, SimTransport]:
         source, destination = life_of(here).host, life_of(there).host
-        name = self._name(source, address)
-        self._times_dialled[source, address] = (
-            self._times_dialled.get((source, address), 0) + 1
-        )
+        name = self._count(f"{source} to {address[0]}:{address[1]}")
         port = CLIENT_PORTS[self.connections % len(CLIENT_PORTS)]
         self.connections += 1
 

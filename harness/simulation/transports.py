@@ -1,209 +1,29 @@
 """
 The two ends of a connection, as asyncio and its users know them.
 
-An end is an :class:`asyncio.Transport` that writes into a :class:`Pipe`, and a pipe
-carries segments over a link to the other end. What an end does is what asyncio's
-selector transport and a Linux kernel do together: a close flushes and sends FIN, a
-close with unread bytes or with ``SO_LINGER`` 0 sends RST, bytes that reach an end
-that is gone are answered with RST, and a writer is paused when the reader is slow.
+An end is an :class:`asyncio.Transport` that writes into a pipe, which leads over a
+link to the other end. What an end does is what asyncio's selector transport and a
+Linux kernel do together: a close flushes and sends FIN, a close with unread bytes
+or with ``SO_LINGER`` 0 sends RST, bytes that reach an end that is gone are answered
+with RST, and a writer is paused while the reader is slow.
 """
 
 import asyncio
 import collections
 import contextvars
 import errno
-import socket
-import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Final
+from typing import Final, TypeVarTuple, Unpack
 
 from harness.simulation.life import Life, life_of
-from harness.simulation.links import Link, Passage
 from harness.simulation.names import Address
+from harness.simulation.sockets import SimSocket
+from harness.simulation.wire import Kind, Pipe
 
 _WRITE_HIGH_BYTES: Final = 65_536
 _WRITE_LOW_BYTES: Final = 16_384
-_LINGER_FORMAT: Final = "ii"
 
-
-class Kind(Enum):
-    """
-    What a segment carries.
-    """
-
-    DATA = "data"
-    FIN = "fin"
-    RST = "rst"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
-    """
-    What was put on the wire, as a tap of the network sees it.
-    """
-
-    time_s: float
-    connection: int
-    source: str
-    destination: str
-    kind: Kind
-    data: bytes
-
-
-Tap = Callable[[Segment], None]
-
-
-class SimSocket:
-    """
-    What libraries ask of ``get_extra_info("socket")``.
-
-    ``SO_LINGER`` is kept, because closing with a linger of 0 is how a program asks
-    for a reset; every other option is taken and forgotten.
-    """
-
-    type = socket.SOCK_STREAM
-    proto = socket.IPPROTO_TCP
-
-    def __init__(self, local: Address, remote: Address | None) -> None:
-        self.family = socket.AF_INET6 if ":" in local[0] else socket.AF_INET
-        self.resets_on_close = False
-        self._local = local
-        self._remote = remote
-
-    def getsockname(self) -> Address:
-        """
-        Return the address of this end.
-        """
-        return self._local
-
-    def getpeername(self) -> Address:
-        """
-        Return the address of the other end.
-        """
-        if self._remote is None:
-            raise OSError(errno.ENOTCONN, "simulated socket is not connected")
-        return self._remote
-
-    def fileno(self) -> int:
-        """
-        Return -1: there is no descriptor.
-        """
-        return -1
-
-    def setsockopt(self, level: int, option: int, value: Any, *_length: int) -> None:
-        """
-        Take an option.
-        """
-        if (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER):
-            is_on, linger_s = struct.unpack(_LINGER_FORMAT, value)
-            self.resets_on_close = bool(is_on) and linger_s == 0
-
-    def getsockopt(self, _level: int, _option: int, *_length: int) -> int:
-        """
-        Return 0.
-        """
-        return 0
-
-    def gettimeout(self) -> float:
-        """
-        Return 0: like every socket of an event loop it never blocks.
-        """
-        return 0.0
-
-    def setblocking(self, _flag: bool) -> None:  # noqa: FBT001 - the name and shape of socket's own method
-        """
-        Take the setting.
-        """
-
-
-class Pipe:
-    """
-    One direction of one connection.
-
-    Args:
-        key: What names this direction of this connection in draws; unlike the
-            connection's number it does not depend on other links.
-    """
-
-    def __init__(
-        self,
-        *,
-        loop: asyncio.AbstractEventLoop,
-        link: Link,
-        connection: int,
-        key: str,
-        taps: list[Tap],
-    ) -> None:
-        self.unread_bytes = 0
-        self.link = link
-        self._loop = loop
-        self._connection = connection
-        self._key = key
-        self._taps = taps
-        self._receiver: SimTransport | None = None
-        self._number = 0
-        self._last_s = 0.0
-        self._has_hole = False
-
-    def attach(self, receiver: "SimTransport") -> None:
-        """
-        Say who receives.
-        """
-        self._receiver = receiver
-
-    @property
-    def room_bytes(self) -> int:
-        """
-        How much may be sent before the receiver reads.
-        """
-        return self.link.options.window_bytes - self.unread_bytes
-
-    def piece_bytes(self) -> int:
-        """
-        Return how long the next segment may be.
-        """
-        return min(
-            self.room_bytes, self.link.segment_bytes(self._key, self._number + 1)
-        )
-
-    def send(self, kind: Kind, data: bytes = b"") -> None:
-        """
-        Put a segment on its way.
-        """
-        self._number += 1
-        self.unread_bytes += len(data)
-        if self._taps:
-            segment = Segment(
-                time_s=self._loop.time(),
-                connection=self._connection,
-                source=self.link.source,
-                destination=self.link.destination,
-                kind=kind,
-                data=data,
-            )
-            for tap in self._taps:
-                tap(segment)
-        self._pass_on(kind, data, self._number)
-
-    def _pass_on(self, kind: Kind, data: bytes, number: int) -> None:
-        passage = self.link.passage
-        if passage is Passage.STALLED:
-            self.link.hold(lambda: self._pass_on(kind, data, number))
-            return
-        if passage is Passage.SEVERED or self._has_hole:
-            self._has_hole = True
-            return
-        receiver = self._receiver
-        if receiver is None:
-            return
-        arrival_s = self._loop.time() + self.link.latency_s(self._key, number)
-        # Later segments wait for earlier ones, as in any stream.
-        self._last_s = max(self._last_s, arrival_s)
-        self._loop.call_at(
-            self._last_s, receiver.arrive, kind, data, context=receiver.context
-        )
+Ts = TypeVarTuple("Ts")
 
 
 class SimTransport(asyncio.Transport):
@@ -236,8 +56,7 @@ class SimTransport(asyncio.Transport):
         self._on_lost = on_lost
         self._peer: SimTransport | None = None
         self._protocol: asyncio.BaseProtocol | None = None
-        self._receives: asyncio.Protocol | None = None
-        self._unsent: collections.deque[bytes] = collections.deque()
+        self._unsent: collections.deque[memoryview] = collections.deque()
         self._unsent_bytes = 0
         self._inbox: collections.deque[tuple[Kind, bytes]] = collections.deque()
         self._low_bytes, self._high_bytes = _WRITE_LOW_BYTES, _WRITE_HIGH_BYTES
@@ -261,7 +80,6 @@ class SimTransport(asyncio.Transport):
         Hand callbacks to ``protocol`` from here on.
         """
         self._protocol = protocol
-        self._receives = protocol if isinstance(protocol, asyncio.Protocol) else None
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """
@@ -339,7 +157,8 @@ class SimTransport(asyncio.Transport):
             raise RuntimeError(message)
         if self._is_closing or not data:
             return
-        self._unsent.append(bytes(data))
+        # Copied, for the caller may change it; viewed, for it may be cut.
+        self._unsent.append(memoryview(bytes(data)))
         self._unsent_bytes += len(data)
         self._push()
 
@@ -384,19 +203,19 @@ class SimTransport(asyncio.Transport):
         else:
             self._read()
 
-    def vanish(self) -> None:
+    def vanish(self, *, silently: bool) -> None:
         """
-        Be gone without a word to anybody, as when the power fails.
+        Be gone without a word to the protocol, as when the host dies.
+
+        Args:
+            silently: Do not tell the other end either.
         """
         self._is_lost = self._is_closing = True
         self._unsent.clear()
+        self._unsent_bytes = 0
+        if not silently:
+            self._pipe.send(Kind.RST)
         self._on_lost(self)
-
-    def reset_peer(self) -> None:
-        """
-        Tell the other end that this one is gone.
-        """
-        self._pipe.send(Kind.RST)
 
     # The inside ---------------------------------------------------------------------
 
@@ -407,7 +226,7 @@ class SimTransport(asyncio.Transport):
                 self._unsent.appendleft(data[piece_bytes:])
                 data = data[:piece_bytes]
             self._unsent_bytes -= len(data)
-            self._pipe.send(Kind.DATA, data)
+            self._pipe.send(Kind.DATA, bytes(data))
         self._tell_writer()
         if self._unsent:
             return
@@ -431,19 +250,50 @@ class SimTransport(asyncio.Transport):
             kind, data = self._inbox.popleft()
             match kind:
                 case Kind.DATA:
-                    self._take(data)
+                    if self._peer is not None:
+                        self._peer.acknowledge(len(data))
+                    self._call_protocol(self._hand_over, data)
                 case Kind.FIN:
-                    if self._receives is None or not self._receives.eof_received():
-                        self.close()
+                    self._call_protocol(self._hand_over_end)
                 case Kind.RST:
                     self._fail(_reset_by_peer())
 
-    def _take(self, data: bytes) -> None:
-        peer = self._peer
-        if peer is not None:
-            peer.acknowledge(len(data))
-        if self._receives is not None:
-            self._receives.data_received(data)
+    def _call_protocol(
+        self, call: Callable[[Unpack[Ts]], None], *arguments: *Ts
+    ) -> None:
+        try:
+            call(*arguments)
+        except Exception as error:  # noqa: BLE001 - what asyncio's own transports do
+            self._loop.call_exception_handler(
+                {
+                    "message": "Fatal error: a protocol's callback failed.",
+                    "exception": error,
+                    "transport": self,
+                    "protocol": self._protocol,
+                }
+            )
+            self._fail(error)
+
+    def _hand_over(self, data: bytes) -> None:
+        match self._protocol:
+            case asyncio.BufferedProtocol() as protocol:
+                while data:
+                    room = memoryview(protocol.get_buffer(len(data)))
+                    taken = data[: len(room)]
+                    room[: len(taken)] = taken
+                    protocol.buffer_updated(len(taken))
+                    data = data[len(taken) :]
+            case asyncio.Protocol() as protocol:
+                protocol.data_received(data)
+
+    def _hand_over_end(self) -> None:
+        match self._protocol:
+            case asyncio.BufferedProtocol() | asyncio.Protocol() as protocol:
+                stays_open = protocol.eof_received()
+            case _:
+                stays_open = False
+        if not stays_open:
+            self.close()
 
     def acknowledge(self, size_bytes: int) -> None:
         """
@@ -453,18 +303,20 @@ class SimTransport(asyncio.Transport):
         if self._unsent:
             self._loop.call_soon(self._push, context=self.context)
 
-    def _fail(self, error: OSError | None) -> None:
+    def _fail(self, error: Exception | None) -> None:
         self._unsent.clear()
         self._unsent_bytes = 0
         if not self._is_lost:
             self._is_closing = True
             self._loop.call_soon(self._lose, error, context=self.context)
 
-    def _lose(self, error: OSError | None) -> None:
+    def _lose(self, error: Exception | None) -> None:
         if self._is_lost:
             return
         self._is_lost = True
-        was_reset = any(kind is Kind.RST for kind, _ in self._inbox) or error
+        was_reset = isinstance(error, ConnectionResetError) or any(
+            kind is Kind.RST for kind, _ in self._inbox
+        )
         has_unread = any(kind is Kind.DATA for kind, _ in self._inbox)
         try:
             if self._protocol is not None:

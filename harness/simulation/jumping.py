@@ -1,0 +1,264 @@
+"""
+The loop without its network: a clock that jumps, tasks and timers in order.
+
+What the simulation needs of asyncio's private parts is in this file and nowhere
+else, and a test says so when one of them changes.
+"""
+# ruff: noqa: SLF001 - see above
+
+import asyncio
+import collections
+import contextvars
+import ctypes
+import heapq
+import itertools
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
+
+from harness.errors import DeadlockError, StepLimitError
+from harness.simulation.life import Life, life_of
+from harness.simulation.waiting import describe_waiting
+
+START_S: Final = 1_000.0
+"""Where the clock starts: small, so that a microsecond is exact for years."""
+
+STEPS_MAX: Final = 10_000_000
+"""How often the loop may go round before it says that the program never ends."""
+
+_STEPS_TO_CLEAN_UP: Final = 100_000
+_RESOLUTION_S: Final = 1e-9
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class SimTask(asyncio.Task[T]):
+    """
+    A task that is hashed by its number.
+
+    asyncio keeps tasks in sets, whose order follows the hash; by default that is
+    the address, which differs from process to process.
+    """
+
+    def __init__(
+        self,
+        coro: Coroutine[Any, Any, T],
+        *,
+        number: int,
+        loop: asyncio.AbstractEventLoop,
+        context: contextvars.Context | None,
+    ) -> None:
+        # Before anything else: asyncio registers, and so hashes, the task.
+        self.number = number
+        self.life = life_of(context)
+        super().__init__(coro, loop=loop, name=f"task-{number}", context=context)
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def describe(self) -> str:
+        """
+        Say where this task waits, and for what.
+        """
+        return describe_waiting(self, getattr(self, "_fut_waiter", None))
+
+
+class SimTimer(asyncio.TimerHandle):
+    """
+    A timer that comes after earlier ones set for the same time.
+    """
+
+    __slots__ = ("_number",)
+
+    # Declared by asyncio without types.
+    _context: contextvars.Context
+    _when: float
+    _scheduled: bool
+
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: Sequence[Any],
+        loop: asyncio.AbstractEventLoop,
+        context: contextvars.Context | None,
+        number: int,
+    ) -> None:
+        super().__init__(when, callback, args, loop, context)
+        self._number = number
+
+    @property
+    def life(self) -> Life:
+        """
+        Whose timer this is.
+        """
+        return life_of(self._context)
+
+    def __lt__(self, other: "SimTimer") -> bool:  # type: ignore[override]
+        if self._when == other._when:
+            return self._number < other._number
+        return self._when < other._when
+
+    def mark_scheduled(self) -> None:
+        """
+        Let a cancellation be counted by the loop.
+        """
+        self._scheduled = True
+
+
+class _JumpingSelector:
+    """
+    Stands where asyncio expects its selector: the only place where time moves.
+    """
+
+    def __init__(self, jump: Callable[[], None]) -> None:
+        self._jump = jump
+
+    def select(self, _timeout: float | None) -> tuple[()]:
+        """
+        Report no event; there are no descriptors.
+        """
+        self._jump()
+        return ()
+
+
+class JumpingLoop(asyncio.BaseEventLoop):
+    """
+    An event loop without descriptors, whose time moves when nothing can run.
+
+    Args:
+        steps_max: How often the loop may go round.
+
+    Attributes:
+        steps: How often it went round.
+    """
+
+    # Declared by asyncio without types.
+    _ready: collections.deque[asyncio.Handle]
+    _scheduled: list[SimTimer]
+    _stopping: bool
+
+    def __init__(self, *, steps_max: int) -> None:
+        super().__init__()
+        self.steps = 0
+        self._steps_max = steps_max
+        self._now_s = START_S
+        self._timer_numbers = itertools.count()
+        self._task_numbers = itertools.count(1)
+        self._clock_resolution = _RESOLUTION_S
+        self._selector = _JumpingSelector(self._jump)
+        self._has_dead = False
+        self.set_task_factory(self._make_task)
+
+    def time(self) -> float:
+        """
+        Return the simulation's seconds.
+        """
+        return self._now_s
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """
+        Set a timer; timers for the same time come in the order they were set.
+        """
+        self._check_closed()  # type: ignore[attr-defined]
+        timer = SimTimer(when, callback, args, self, context, next(self._timer_numbers))
+        if self._has_dead and not timer.life.is_alive:
+            _keep_for_ever((callback, args))
+            timer.cancel()
+            return timer
+        heapq.heappush(self._scheduled, timer)
+        timer.mark_scheduled()
+        return timer
+
+    def make_task(
+        self,
+        coro: Coroutine[Any, Any, T],
+        *,
+        name: str,
+        context: contextvars.Context,
+    ) -> SimTask[T]:
+        """
+        Make a task in a context of its own; whoever calls this owns it.
+        """
+        task = self._make_task(self, coro, context)
+        task.set_name(name)
+        return task
+
+    def waiting(self) -> list[str]:
+        """
+        Say of every unfinished task where it waits, oldest first.
+        """
+        return [task.describe() for task in self._tasks()]
+
+    def bury(self, life: Life) -> None:
+        """
+        Let nothing of a dead host run again: no callback, no task, no ``finally``.
+        """
+        self._has_dead = True
+        for task in self._tasks():
+            if task.life is life:
+                _keep_for_ever(task)
+                # So that whoever closes the loop does not wait for it.
+                asyncio._unregister_task(task)
+        for handle in [*self._ready, *self._scheduled]:
+            _silence(handle)
+
+    def _tasks(self) -> list[SimTask[Any]]:
+        tasks = [task for task in asyncio.all_tasks(self) if isinstance(task, SimTask)]
+        return sorted(tasks, key=lambda task: task.number)
+
+    def _make_task(
+        self,
+        _loop: asyncio.AbstractEventLoop,
+        coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
+        context: contextvars.Context | None = None,
+    ) -> SimTask[T]:
+        return SimTask(
+            coro,  # type: ignore[arg-type]
+            number=next(self._task_numbers),
+            loop=self,
+            context=context,
+        )
+
+    def _jump(self) -> None:
+        self.steps += 1
+        if self.steps > self._steps_max:
+            self._steps_max = self.steps + _STEPS_TO_CLEAN_UP
+            raise StepLimitError(
+                steps_max=self.steps - 1, time_s=self._now_s, waiting=self.waiting()
+            )
+        if self._has_dead:
+            for handle in self._ready:
+                _silence(handle)
+        if self._ready or self._stopping:
+            return
+        # asyncio has taken cancelled timers off the front before it selects.
+        if not self._scheduled:
+            raise DeadlockError(time_s=self._now_s, waiting=self.waiting())
+        self._now_s = max(self._now_s, self._scheduled[0].when())
+
+    def _process_events(self, _events: object) -> None:
+        """
+        Do nothing: the selector reports no event.
+        """
+
+
+def _silence(handle: asyncio.Handle) -> None:
+    # asyncio keeps these without types.
+    context: contextvars.Context = handle._context  # type: ignore[attr-defined]
+    if not handle.cancelled() and not life_of(context).is_alive:
+        _keep_for_ever((handle._callback, handle._args))  # type: ignore[attr-defined]
+        handle.cancel()
+
+
+def _keep_for_ever(thing: object) -> None:
+    # A coroutine that is freed is closed, and closing it runs its ``finally``
+    # blocks, at exit if not before. A host without power does not tidy up, so what
+    # it held is never freed; the price is its memory, once per crash.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
