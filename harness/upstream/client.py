@@ -15,7 +15,7 @@ from yarl import URL
 
 from harness import __version__
 from harness.clock import Clock
-from harness.errors import UpstreamError, UsageError
+from harness.errors import LimitExceededError, UpstreamError, UsageError
 from harness.events import current_trace_id
 from harness.ids import IdMint, ToolCallId
 from harness.resilience import Attempt, Deadline, Pipelines
@@ -38,6 +38,9 @@ from harness.upstream.transport import TRANSPORT_ERRORS, explain, without_secret
 
 OnDelta = Callable[[str], Awaitable[None]]
 """Takes a piece of the answer's text as soon as it is there."""
+
+LISTENER_SHARE_MAX: Final = 0.5
+"""A listener that takes more of an attempt's time ends the call, and is to blame."""
 
 ReadT = TypeVar("ReadT")
 _Read = Callable[[aiohttp.ClientResponse], Awaitable[ReadT]]
@@ -91,12 +94,14 @@ class UpstreamClient:
             deadline: When the whole call has to be over, retries included.
             on_delta: Given, the answer is streamed, and this is called with each piece
                 of its text. From the first piece on the call is not repeated. What it
-                raises ends the call and is raised here.
+                raises ends the call and is raised here; so does taking more than half
+                of the attempt's time.
 
         Raises:
             UpstreamError: The model API failed, and no retry was left or allowed.
             RejectedError: We refused to ask.
             DeadlineExceededError: The time was over.
+            LimitExceededError: ``on_delta`` took too long.
             UsageError: The request has no form in JSON.
         """
         body = encode_request(request, stream=on_delta is not None)
@@ -166,22 +171,14 @@ class UpstreamClient:
     async def _ask_for_stream(
         self, body: bytes, attempt: Attempt, on_delta: OnDelta
     ) -> Completion:
-        started_s = self._clock.monotonic()
-
-        async def take(text: str) -> None:
-            if attempt.time_to_first_chunk_s is None:
-                attempt.note(time_to_first_chunk_s=self._clock.monotonic() - started_s)
-            if not text:
-                return
-            attempt.commit()
-            try:
-                await on_delta(text)
-            except Exception as error:
-                raise ListenerError(error) from error
+        listener = _Listener(on_delta, attempt=attempt, clock=self._clock)
 
         async def read(response: aiohttp.ClientResponse) -> Completion:
             return await read_stream(
-                response, options=self._options, clock=self._clock, on_chunk=take
+                response,
+                options=self._options,
+                clock=self._clock,
+                on_chunk=listener.take,
             )
 
         return await self._exchange(
@@ -243,3 +240,52 @@ class UpstreamClient:
         if attempt.deadline is not None:
             headers["X-Deadline-Ms"] = str(attempt.deadline.remaining_ms())
         return headers
+
+
+class _Listener:
+    """
+    Passes text on, and keeps a slow caller from looking like a slow upstream.
+    """
+
+    def __init__(self, on_delta: OnDelta, *, attempt: Attempt, clock: Clock) -> None:
+        self._on_delta = on_delta
+        self._attempt = attempt
+        self._clock = clock
+        self._started_s = clock.monotonic()
+        self._timeout_s = (
+            None
+            if attempt.timeout_s is None
+            else attempt.timeout_s * LISTENER_SHARE_MAX
+        )
+        self._listened_s = 0.0
+
+    async def take(self, text: str) -> None:
+        """
+        Note the first chunk, and pass on what is not empty.
+
+        Raises:
+            ListenerError: The listener raised, or took too long in all.
+        """
+        started_s = self._clock.monotonic()
+        if self._attempt.time_to_first_chunk_s is None:
+            self._attempt.note(time_to_first_chunk_s=started_s - self._started_s)
+        if not text:
+            return
+        self._attempt.commit()
+        timeout = self._clock.timeout(self._left_s())
+        try:
+            async with timeout:
+                await self._on_delta(text)
+        except Exception as error:
+            if timeout.expired() and self._timeout_s is not None:
+                slow = LimitExceededError(
+                    limit="listener_timeout_s", value=self._timeout_s
+                )
+                raise ListenerError(slow) from error
+            raise ListenerError(error) from error
+        self._listened_s += self._clock.monotonic() - started_s
+
+    def _left_s(self) -> float | None:
+        if self._timeout_s is None:
+            return None
+        return max(self._timeout_s - self._listened_s, 0.0)

@@ -2,8 +2,14 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from harness.errors import UpstreamProtocolError, UpstreamStatusError
+from harness.errors import (
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamStatusError,
+)
 from harness.ids import ToolCallId
 from harness.upstream import (
     Breakage,
@@ -262,3 +268,55 @@ def test_takes_any_usage(usage: Any) -> None:
     Usage is only shown: whatever stands there breaks no answer.
     """
     assert assemble(chunk({"content": "x"}, "stop", usage=usage)).text == "x"
+
+
+@given(arguments=st.lists(st.text(), min_size=1, max_size=4), sizes=st.integers(1, 9))
+def test_joins_any_fragments(arguments: list[str], sizes: int) -> None:
+    """
+    However the arguments of calls are cut, they are joined to what they were.
+    """
+    assembler = CompletionAssembler()
+    for index, text in enumerate(arguments):
+        assembler.add(chunk(call(index, "", id=f"call_{index}", name="f")))
+        for start in range(0, len(text), sizes):
+            assembler.add(chunk(call(index, text[start : start + sizes])))
+    assembler.add(chunk({}, "tool_calls"))
+
+    assert [made.arguments for made in assembler.finish().tool_calls] == arguments
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=3)
+NAMES = st.sampled_from(
+    [
+        "choices",
+        "delta",
+        "index",
+        "finish_reason",
+        "tool_calls",
+        "id",
+        "function",
+        "name",
+        "arguments",
+        "error",
+        "usage",
+    ]
+)
+ANYTHING = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner, max_size=4)
+    ),
+)
+
+
+@given(chunks=st.lists(ANYTHING.map(json.dumps) | st.text(), max_size=4))
+def test_survives_anything(chunks: list[str]) -> None:
+    """
+    Any stream is a completion or one of our errors; nothing else is raised.
+    """
+    try:
+        completion = assemble(*chunks)
+    except UpstreamError as error:
+        assert str(error)  # noqa: PT017
+    else:
+        assert completion.finish_reason

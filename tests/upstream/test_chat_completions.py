@@ -2,8 +2,15 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from harness.errors import UpstreamProtocolError, UpstreamStatusError, UsageError
+from harness.errors import (
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamStatusError,
+    UsageError,
+)
 from harness.ids import ToolCallId
 from harness.upstream import (
     Breakage,
@@ -193,3 +200,23 @@ def test_raises_reported_error() -> None:
         parse_answer(b'{"error": {"message": "no", "code": "server_error"}}')
 
     assert (caught.value.status, caught.value.code) == (200, "server_error")
+
+
+@given(body=st.binary() | st.text().map(str.encode))
+def test_survives_anything(body: bytes) -> None:
+    """
+    Any bytes are an answer or one of our errors; nothing else is raised.
+    """
+    with pytest.raises(UpstreamError):
+        parse_answer(body)
+
+
+@given(start=st.integers(0, 200))
+def test_refuses_every_cut(start: int) -> None:
+    """
+    An answer that is cut anywhere is refused.
+    """
+    whole = answer({"content": "Hello €"})
+
+    with pytest.raises(UpstreamProtocolError):
+        parse_answer(whole[: start % len(whole)])

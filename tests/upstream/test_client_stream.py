@@ -6,6 +6,7 @@ import pytest
 
 from harness.clock import LoopClock
 from harness.errors import (
+    LimitExceededError,
     UpstreamConnectionError,
     UpstreamError,
     UpstreamProtocolError,
@@ -261,6 +262,46 @@ async def test_blames_nobody_for_listener(
     assert recorder.of(AttemptEnded)[0].outcome == "ignored"
     await upstream.seen[0].gone.wait()
     assert len(upstream.seen) == 1
+
+
+@pytest.mark.parametrize("each_s", [3600.0, 4.0])
+async def test_blames_slow_listener(
+    upstream: Any,
+    client: UpstreamClient,
+    chunk_of: Chunks,
+    recorder: Recorder,
+    clock: LoopClock,
+    each_s: float,
+) -> None:
+    """
+    A caller that does not take its text in time is not taken for a slow upstream.
+    """
+    upstream.will_stream(*[chunk_of("x")] * 1000)
+
+    async def listen(_text: str) -> None:
+        await clock.sleep(each_s)
+
+    with pytest.raises(LimitExceededError, match="listener_timeout_s is 15"):
+        await stream(client, listen)
+
+    assert recorder.of(AttemptEnded)[0].outcome == "ignored"
+    await upstream.seen[0].gone.wait()
+
+
+async def test_notes_facts(
+    upstream: Any, client: UpstreamClient, chunk_of: Chunks, recorder: Recorder
+) -> None:
+    """
+    Status and request id of the answer stand in the attempt's event.
+    """
+    upstream.will_answer(
+        chunk_of("x", "stop"), content_type="text/event-stream", x_request_id="req_1"
+    )
+
+    await stream(client)
+
+    ended = recorder.of(AttemptEnded)[0]
+    assert (ended.status, ended.request_id, ended.reason) == (200, "req_1", "ok")
 
 
 async def test_cancels_upstream(
