@@ -19,7 +19,7 @@ from mock_server.surfaces.ports import Answer, CallKeys, Facts, Surface, Surface
 from mock_server.wire import Pace
 from mock_server.wire.errors import SERVER_ERROR, ApiError, error_plan
 from mock_server.worlds import World
-from mock_server.writer import PlanWriter
+from mock_server.writer import Outcome, PlanWriter
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _NO_TRACE = "0" * 32
@@ -148,6 +148,8 @@ class Exchange:
             reporter.close(
                 entry, surface, request, world, answer, decided, writer.written
             )
+            if answer.undelivered is not None and not _is_delivered(writer, decided):
+                answer.undelivered()
             if answer.after is not None and decided.is_effective:
                 answer.after()
 
@@ -248,6 +250,10 @@ class Exchange:
             return ()
         elapsed_s = self._core.clock.monotonic() - request.received_s
         return (("openai-processing-ms", str(int(elapsed_s * 1000))),)
+
+
+def _is_delivered(writer: PlanWriter, decided: Decided) -> bool:
+    return writer.written.outcome is Outcome.COMPLETE and not decided.breaks_answer
 
 
 async def read_body(http: web.BaseRequest, bytes_max: int) -> bytes | None:

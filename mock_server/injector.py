@@ -145,7 +145,6 @@ class Injector:
     def add(
         self,
         script: FaultScript,
-        fault: Fault,
         *,
         target: Target,
         name: str | None = None,
@@ -161,7 +160,7 @@ class Injector:
         active = ActiveFault(
             fault_id=f"fault-{self._added}",
             target=target,
-            fault=fault,
+            fault=build_fault(script.fault, target, script.parameters),
             script=script,
             source=_CONTROL,
             name=name,

@@ -48,9 +48,7 @@ def parse_rate_per_s(value: object) -> float:
         ValueError: It is no number per unit of time.
     """
     if not isinstance(value, str) or not re.match(_RATE_PATTERN, value):
-        message = (
-            f"{value!r} is no rate: write a number per unit, like 40/s or 600/min"
-        )
+        message = f"{value!r} is no rate: write a number per unit, like 40/s or 600/min"
         raise ValueError(message)
     return _number(value) / _unit_s(value)
 

@@ -1,0 +1,3 @@
+"""
+The parts of the outside world, one per file.
+"""

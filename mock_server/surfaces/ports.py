@@ -8,7 +8,7 @@ and says what happened.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from mock_server.faults import Target
 from mock_server.wire import Pace, Plan
@@ -112,6 +112,9 @@ class Answer:
     after: Callable[[], None] | None = None
     """Called once the answer is out, or lost, if the effect happened."""
 
+    undelivered: Callable[[], None] | None = None
+    """Called if the answer did not arrive whole, or was broken by a fault."""
+
     script_error: str | None = None
     """A template failed: the text of the event ``script_error``."""
 
@@ -148,13 +151,13 @@ class Surface(Protocol):
     One part of the outside world.
     """
 
-    name: str
+    name: ClassVar[str]
     """As events and metrics call it, like ``chat_completions``."""
 
-    target: Target
+    target: ClassVar[Target]
     """Which faults it can have."""
 
-    is_silent: bool
+    is_silent: ClassVar[bool]
     """Its requests stand in the journal and are no events."""
 
     async def handle(self, request: SurfaceRequest, world: WorldMemory) -> Answer:

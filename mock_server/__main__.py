@@ -1,0 +1,73 @@
+"""
+``python -m mock_server``: the mock alone.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mock_server.faults import describe_catalogue
+from mock_server.options import DEFAULT_HOST, DEFAULT_PORT, MockOptions, OptionsError
+from mock_server.serving import EXIT_PASSED, EXIT_USAGE, serve
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """
+    Return the flags, the same as those of ``harness mock``.
+    """
+    parser = argparse.ArgumentParser(
+        prog="mock_server",
+        description="Everything outside a service that calls functions, as one mock.",
+    )
+    parser.add_argument(
+        "--script", type=Path, metavar="FILE", help="script or scenario"
+    )
+    parser.add_argument("--host", default=DEFAULT_HOST, metavar="H")
+    parser.add_argument(
+        "--port", type=int, default=DEFAULT_PORT, metavar="P", help="0 takes a free one"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="only 1")
+    parser.add_argument(
+        "--service-url", metavar="URL", help="where webhooks of deferred tools go"
+    )
+    parser.add_argument(
+        "--webhook-secret", metavar="S", help="whsec_…, both directions"
+    )
+    parser.add_argument("--control-token", metavar="T")
+    parser.add_argument(
+        "--faults", action="store_true", help="print the catalogue of faults and end"
+    )
+    parser.add_argument(
+        "--event-log", type=Path, metavar="FILE", help="append every event to it"
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Serve until told to stop, and return the exit code.
+    """
+    given = make_parser().parse_args(arguments)
+    if given.faults:
+        print(describe_catalogue())  # noqa: T201 - what the flag is for
+        return EXIT_PASSED
+    try:
+        options = MockOptions(
+            host=given.host,
+            port=given.port,
+            seed=given.seed,
+            service_url=given.service_url,
+            webhook_secret=given.webhook_secret,
+            control_token=given.control_token,
+            event_log=given.event_log,
+        )
+    except OptionsError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - a mistake of the user
+        return EXIT_USAGE
+    return serve(options, script_file=given.script, workers=given.workers)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""
+The mock as a server: in a process, in a test, in a simulated loop.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from mock_server.clock import Clock
+from mock_server.mock import Mock
+from mock_server.options import MockOptions
+from mock_server.script import MockScript
+
+_SHUTDOWN_TIMEOUT_S = 0.25
+"""What an answer gets that is under way when the mock stops; hanging ones get none."""
+
+_KEEPALIVE_TIMEOUT_S = 75.0
+_BACKLOG = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningMock:
+    """
+    A mock that accepts requests.
+    """
+
+    mock: Mock
+    host: str
+    port: int
+    """The real one, also when 0 was asked for."""
+
+    @property
+    def url(self) -> str:
+        """
+        Where it is, without a path.
+        """
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        """
+        What an OpenAI client is given.
+        """
+        return f"{self.url}/v1"
+
+
+@asynccontextmanager
+async def running_mock(
+    script: MockScript | None = None,
+    options: MockOptions | None = None,
+    *,
+    clock: Clock | None = None,
+    source: Any = None,
+) -> AsyncIterator[RunningMock]:
+    """
+    Serve a mock while the context lasts.
+
+    Args:
+        script: What the outside does.
+        options: Everything else.
+        clock: Time; by default that of the running loop.
+        source: The script as it was given.
+
+    Raises:
+        OSError: The port cannot be had.
+    """
+    options = options or MockOptions()
+    mock = Mock(script, options, clock=clock, source=source)
+    # A client that goes away must end its exchange, or nobody would know that it has.
+    # Nothing is inflated: signatures cover the bytes that were sent.
+    server = web.Server(
+        mock.handle,
+        handler_cancellation=True,
+        auto_decompress=False,
+        access_log=None,
+        keepalive_timeout=_KEEPALIVE_TIMEOUT_S,
+    )
+    runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_TIMEOUT_S)
+    async with mock.running():
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, options.host, options.port, backlog=_BACKLOG)
+            await site.start()
+            port = int(runner.addresses[0][1])
+            yield RunningMock(mock=mock, host=options.host, port=port)
+        finally:
+            mock.stop()
+            await runner.cleanup()
+
+
+def create_app(
+    script: MockScript | None = None,
+    options: MockOptions | None = None,
+    *,
+    clock: Clock | None = None,
+) -> web.Application:
+    """
+    Return every surface as one aiohttp application.
+
+    Whoever runs it passes ``handler_cancellation=True`` to the runner, so that the
+    mock notices clients that go away.
+    """
+    mock = Mock(script, options, clock=clock)
+    app = web.Application()
+
+    async def run(app: web.Application) -> AsyncIterator[None]:
+        del app
+        async with mock.running():
+            yield
+
+    async def stop(app: web.Application) -> None:
+        del app
+        mock.stop()
+
+    app.cleanup_ctx.append(run)
+    app.on_shutdown.append(stop)
+    app.router.add_route("*", "/{path:.*}", mock.handle, expect_handler=_expect_nothing)
+    return app
+
+
+async def _expect_nothing(request: web.Request) -> None:
+    """
+    Leave ``Expect: 100-continue`` to whoever reads the body.
+    """
+    del request

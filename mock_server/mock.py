@@ -1,0 +1,246 @@
+"""
+The mock: every surface on one port, put together by hand.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, Final
+
+from aiohttp import web
+
+from mock_server.clock import Clock
+from mock_server.core import Core, build_core
+from mock_server.documents import Document, validate_document
+from mock_server.exchange import Exchange
+from mock_server.faults import Target
+from mock_server.latency import LatencyProfile, profile_of
+from mock_server.options import MockOptions
+from mock_server.script import CompiledScript, MockScript
+from mock_server.surfaces.chat_completions import ChatCompletions
+from mock_server.surfaces.control import PATH_PREFIX as CONTROL_PREFIX
+from mock_server.surfaces.control import Control, ControlOptions
+from mock_server.surfaces.models import Models
+from mock_server.surfaces.ports import Surface
+from mock_server.surfaces.tool_backend import PATH_PREFIX as TOOLS_PREFIX
+from mock_server.surfaces.tool_backend import ToolBackend
+from mock_server.surfaces.unknown import Unknown
+from mock_server.surfaces.webhook_emitter import EmitterOptions, WebhookEmitter
+from mock_server.surfaces.webhook_endpoint import PATH_PREFIX as WEBHOOKS_PREFIX
+from mock_server.surfaces.webhook_endpoint import WebhookEndpoint
+from mock_server.version import VERSION
+
+_VERSION_PREFIX: Final = "/v1/"
+
+
+class Mock:
+    """
+    Everything outside the service under test, in one object.
+
+    Args:
+        script: What the outside does; without one, nothing is scripted.
+        options: Everything else.
+        clock: Time; by default that of the running loop.
+        source: The script as it was given, for ``GET /_mock/script``.
+    """
+
+    def __init__(
+        self,
+        script: MockScript | None = None,
+        options: MockOptions | None = None,
+        *,
+        clock: Clock | None = None,
+        source: Any = None,
+    ) -> None:
+        self.options = options or MockOptions()
+        self.core: Core = build_core(
+            seed=self.options.seed,
+            clock=clock,
+            limits=self.options.limits,
+            event_log=self.options.event_log,
+        )
+        self._emitter = WebhookEmitter(
+            self.core,
+            EmitterOptions(
+                service_url=self.options.service_url,
+                secret=self.options.webhook_secret,
+                receive_path=self.options.receive_path,
+            ),
+        )
+        self._exchange = Exchange(self.core)
+        self._control = Control(
+            self,
+            ControlOptions(
+                token=self.options.control_token,
+                is_loopback=self.options.is_loopback,
+            ),
+        )
+        self.load(script or MockScript(), source=source)
+
+    @property
+    def script_source(self) -> Any:
+        """
+        The script as it was given.
+        """
+        return self._source
+
+    def load(self, script: MockScript, *, source: Any = None) -> None:
+        """
+        Take another script; worlds, faults and counts begin anew.
+        """
+        core = self.core
+        core.injector.load(script)
+        self._script = script
+        self._source = source if source is not None else {}
+        self._tools = ToolBackend(
+            script.tools,
+            draws=core.draws,
+            executions_max=core.limits.executions_max,
+            resolve=self._emitter.resolve,
+        )
+        self._endpoint = WebhookEndpoint(
+            script.webhook_endpoint,
+            secret=self.options.webhook_secret,
+            messages_max=core.limits.executions_max,
+        )
+        self._emitter.use(script.webhook_emitter)
+        self._upstream = _upstream_surfaces(script, core)
+        self._exchange.use_profiles(_profiles_of(script))
+        for world in core.worlds:
+            world.forget()
+
+    def load_document(self, document: Document) -> None:
+        """
+        Take the script of a document.
+
+        Raises:
+            DocumentError: It has mistakes; nothing changed.
+        """
+        self.load(script_of(document), source=document.data)
+
+    def reset(self) -> None:
+        """
+        Begin anew with the same script: nothing is remembered, time is not started.
+        """
+        self._emitter.forget()
+        self.core.worlds.forget()
+        self.core.time.stop()
+        self.load(self._script, source=self._source)
+
+    def health(self) -> Mapping[str, Any]:
+        """
+        Say how the mock is: what it holds, and what limits kept out.
+        """
+        core = self.core
+        entries = sum(len(world.journal) for world in core.worlds)
+        return {
+            "status": "ok",
+            "version": VERSION,
+            "seed": core.draws.seed,
+            "scenario_s": core.time.elapsed_s if core.time.is_started else None,
+            "holds": {
+                "worlds": len(core.worlds),
+                "journal_entries": entries,
+                "journal_bytes": core.worlds.budget.kept_bytes,
+                "faults": len(core.injector),
+                "subscribers": core.events.subscribers,
+                "emissions": self._emitter.pending,
+            },
+            "events_published": core.events.published,
+            "dropped": {
+                "worlds_max": core.worlds.dropped,
+                "journal_entries_max": core.worlds.budget.dropped,
+                "subscriber_events_max": core.events.dropped,
+                "emissions_max": self._emitter.dropped,
+                "executions_max": self._tools.dropped + self._endpoint.dropped,
+            },
+        }
+
+    async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        """
+        Answer a request.
+        """
+        path = http.path
+        if path.startswith(CONTROL_PREFIX):
+            return await self._control.handle(http)
+        if path.startswith(_VERSION_PREFIX):
+            path = path[len(_VERSION_PREFIX) - 1 :]
+        return await self._exchange.serve(http, self._surface_at(path), path)
+
+    def _surface_at(self, path: str) -> Surface:
+        if path.startswith(TOOLS_PREFIX):
+            return self._tools
+        if path.startswith(WEBHOOKS_PREFIX):
+            return self._endpoint
+        for prefix, surface in self._upstream.items():
+            if path == prefix or path.startswith(f"{prefix}/"):
+                return surface
+        return _UNKNOWN
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """
+        Own the tasks of the mock; when it ends, whatever hangs ends too.
+        """
+        core = self.core
+        core.events.publish("mock_started", seed=core.draws.seed, version=VERSION)
+        try:
+            async with self._emitter.running():
+                yield
+        finally:
+            self.stop()
+            core.events.close()
+
+    def stop(self) -> None:
+        """
+        Let everything that hangs, and every reader of events, end.
+        """
+        self.core.closing.set()
+        self.core.events.end_subscriptions()
+
+
+_UNKNOWN = Unknown()
+_SURFACES = ("upstream", "tools", "webhook_endpoint", "webhook_emitter")
+
+
+def script_of(document: Document) -> MockScript:
+    """
+    Return the script of a document, which may be a whole scenario.
+
+    Raises:
+        DocumentError: Everything that is wrong with it.
+    """
+    data = document.data
+    if isinstance(data, dict) and "scenario" in data:
+        # What else a scenario says is none of the mock's business.
+        data = {name: value for name, value in data.items() if name in _SURFACES}
+    return validate_document(replace(document, data=data or {}), MockScript)
+
+
+def _upstream_surfaces(script: MockScript, core: Core) -> dict[str, Surface]:
+    """
+    Return the surfaces of the model API by their path.
+    """
+    compiled = CompiledScript.of(script)
+    return {
+        "/chat/completions": ChatCompletions(compiled, draws=core.draws),
+        "/models": Models(compiled),
+    }
+
+
+def _profiles_of(
+    script: MockScript,
+) -> dict[tuple[Target, str | None], LatencyProfile]:
+    endpoint = script.webhook_endpoint
+    return {
+        (Target.UPSTREAM, None): profile_of(script.upstream.latency),
+        (Target.WEBHOOK_ENDPOINT, None): profile_of(endpoint.latency),
+        **{
+            (Target.WEBHOOK_ENDPOINT, name): profile_of(named.latency)
+            for name, named in endpoint.endpoints.items()
+        },
+        **{
+            (Target.TOOLS, name): profile_of(tool.latency)
+            for name, tool in script.tools.items()
+        },
+    }

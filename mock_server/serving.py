@@ -1,0 +1,110 @@
+"""
+The mock as a process of its own.
+"""
+
+import asyncio
+import errno
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+from mock_server.app import running_mock
+from mock_server.documents import Document, DocumentError, read_document
+from mock_server.injector import TooManyFaultsError
+from mock_server.mock import script_of
+from mock_server.options import MockOptions
+from mock_server.script import MockScript
+
+EXIT_PASSED = 0
+EXIT_USAGE = 2
+EXIT_INVALID = 4
+EXIT_INTERRUPTED = 130
+
+
+def serve(
+    options: MockOptions | None = None,
+    *,
+    script_file: Path | None = None,
+    workers: int = 1,
+    output: TextIO | None = None,
+    errors: TextIO | None = None,
+) -> int:
+    """
+    Serve a mock until it is told to stop, and return the exit code.
+
+    The first line on ``output`` says where it listens, once it does.
+
+    Args:
+        options: Everything but the script.
+        script_file: A script, or a whole scenario.
+        workers: Only 1.
+        output: By default standard output.
+        errors: By default standard error.
+    """
+    output = output or sys.stdout
+    errors = errors or sys.stderr
+    options = options or MockOptions()
+    if workers != 1:
+        print(
+            "--workers: only 1 is possible, because worlds, faults and the journal "
+            "are kept in one process",
+            file=errors,
+        )
+        return EXIT_USAGE
+    document = None
+    script = None
+    try:
+        if script_file is not None:
+            document = read_document(script_file)
+            script = script_of(document)
+    except DocumentError as error:
+        print(error, file=errors)
+        return EXIT_USAGE
+    try:
+        with asyncio.Runner() as runner:
+            return runner.run(_serve(options, script, document, output))
+    except TooManyFaultsError:
+        print(
+            f"{script_file}: more than {options.limits.faults_max} faults", file=errors
+        )
+        return EXIT_USAGE
+    except OSError as error:
+        print(_explain(error, options), file=errors)
+        return EXIT_INVALID
+
+
+async def _serve(
+    options: MockOptions,
+    script: MockScript | None,
+    document: Document | None,
+    output: TextIO,
+) -> int:
+    stopped: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def stop(exit_code: int) -> None:
+        if not stopped.done():
+            stopped.set_result(exit_code)
+
+    loop = asyncio.get_running_loop()
+    for number, exit_code in (
+        (signal.SIGINT, EXIT_INTERRUPTED),
+        (signal.SIGTERM, EXIT_PASSED),
+    ):
+        # Only the main thread may, and only where the platform has signals.
+        with suppress(NotImplementedError, ValueError, RuntimeError):
+            loop.add_signal_handler(number, stop, exit_code)
+    source = None if document is None else document.data
+    async with running_mock(script, options, source=source) as running:
+        print(f"listening on {running.url}", file=output, flush=True)
+        return await stopped
+
+
+def _explain(error: OSError, options: MockOptions) -> str:
+    where = f"{options.host}:{options.port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"port {options.port} on {options.host} is taken"
+    if error.filename is not None:
+        return f"cannot write {error.filename}: {error.strerror}"
+    return f"cannot listen on {where}: {error.strerror or error}"
