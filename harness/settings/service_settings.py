@@ -128,7 +128,7 @@ class ServiceSettings(Section):
             secret.get_secret_value() for secret in known if secret is not None
         )
 
-    def with_values(self, values: Mapping[str, Any]) -> Self:
+    def replaced(self, values: Mapping[str, Any]) -> Self:
         """
         Return these settings with some values replaced, sections merged.
 
@@ -153,7 +153,7 @@ class ServiceSettings(Section):
             if text := environ.get(variable):
                 _put(values, path, _READ.get(path, str)(text))
         try:
-            return (base or cls()).with_values(values)
+            return (base or cls()).replaced(values)
         except ValidationError as error:
             raise UsageError(_explain(error)) from None
 

@@ -1,0 +1,365 @@
+"""
+The reference service as a graph of objects, built by hand.
+"""
+
+import base64
+import dataclasses
+import logging
+import secrets
+from collections.abc import Callable
+
+import aiohttp
+from aiohttp import web
+
+from harness.bus import EventBus
+from harness.clock import Clock
+from harness.errors import (
+    StoreUnavailableError,
+)
+from harness.events import (
+    PendingCallExpired,
+    trace_scope,
+)
+from harness.ids import IdMint
+from harness.orchestrator import (
+    Announcements,
+    Callbacks,
+    ChatLoop,
+    IdempotencyKeys,
+    Orchestrator,
+    OrchestratorOptions,
+    OwnedTasks,
+    PendingCalls,
+    Sessions,
+    ToolCalls,
+)
+from harness.randomness import Randomness
+from harness.resilience import Pipelines
+from harness.settings import DEFAULT_ENDPOINT, ServiceSettings
+from harness.stores import Durability, SqliteStore, open_store
+from harness.telemetry import Metrics, Redactor
+from harness.tools import (
+    ToolBackend,
+    ToolContext,
+    ToolFunction,
+    ToolRegistry,
+    backend_function,
+    sample_tools,
+)
+from harness.upstream import UpstreamClient, classify
+from harness.web import WebOptions, WebParts, create_app
+from harness.webhooks import (
+    MessageFactory,
+    Secret,
+    WebhookFormat,
+    WebhookReceiver,
+    WebhookSender,
+    build_body,
+    sign,
+)
+
+SWEEP_S = 5.0
+"""How often calls past their deadline are ended and old rows forgotten."""
+
+APPROVAL_S = 1.0
+"""How long the sample approver thinks."""
+
+_LOG = logging.getLogger(__name__)
+_APPROVALS_MAX = 1_000
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, ceil_threshold=float("inf"))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """
+    The client sessions of a service, one per kind of peer.
+    """
+
+    upstream: aiohttp.ClientSession
+    tools: aiohttp.ClientSession
+    webhooks: aiohttp.ClientSession
+
+
+class Service:
+    """
+    The reference service as a graph of objects; :func:`running_service` runs it.
+
+    Attributes:
+        url: Where it listens, once it does.
+        is_ready: Whether chats are taken.
+    """
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        *,
+        outside: Outside,
+        clock: Clock,
+        randomness: Randomness,
+        ids: IdMint,
+        bus: EventBus,
+        is_simulated: bool,
+    ) -> None:
+        self.settings = settings
+        self.url = ""
+        self.is_ready = False
+        self.bus = bus
+        self.metrics = Metrics()
+        self._clock = clock
+        self._ids = ids
+        self._outside = outside
+        self._secrets = settings.webhook.secrets() or (_ephemeral_secret(),)
+        self._redactor = Redactor(
+            [*settings.secret_texts(), *(secret.text for secret in self._secrets)]
+        )
+        self._messages = self._make_messages()
+        options = settings.orchestrator_options()
+        self.store = self._open_store(randomness, is_simulated=is_simulated)
+        self.sender = self._make_sender(randomness)
+        self.announcements = Announcements(
+            messages=self._messages, on_committed=self._wake_sender, bus=bus
+        )
+        self.pending = PendingCalls(
+            store=self.store, clock=clock, reread_s=options.reread_s
+        )
+        self.receiver = WebhookReceiver(
+            store=self.store,
+            secrets=self._secrets,
+            messages=self._messages,
+            clock=clock,
+            bus=bus,
+            on_resolved=lambda call: self.pending.notify(call.tool_call_id),
+            on_enqueued=self._wake_sender,
+            options=settings.webhook.receiver_options(),
+        )
+        self.approvals = OwnedTasks(
+            name="approvals_max", tasks_max=_APPROVALS_MAX, clock=clock
+        )
+        self.registry = ToolRegistry(
+            clock=clock, result_bytes_max=settings.limits.result_bytes_max
+        )
+        self._make_function = self._register_tools()
+        self.pipelines = Pipelines(
+            clock=clock,
+            randomness=randomness,
+            bus=bus,
+            options_for=lambda _: settings.pipeline_options(),
+            classify=classify,
+            ids=ids,
+        )
+        self._make_chats(options)
+
+    # Building ------------------------------------------------------------------------
+
+    def _make_messages(self) -> MessageFactory | None:
+        webhook = self.settings.webhook
+        if webhook.url is None:
+            return None
+        return MessageFactory(
+            endpoint=DEFAULT_ENDPOINT,
+            webhook_url=webhook.url,
+            body_format=WebhookFormat(webhook.format),
+            clock=self._clock,
+            ids=self._ids,
+        )
+
+    def _open_store(self, randomness: Randomness, *, is_simulated: bool) -> SqliteStore:
+        options = self.settings.store_options()
+        if is_simulated:
+            options = dataclasses.replace(options, durability=Durability.SIMULATED)
+        messages = self._messages
+        return open_store(
+            self.settings.store_url,
+            clock=self._clock,
+            ids=self._ids,
+            randomness=randomness,
+            options=options,
+            is_inline=is_simulated,
+            expiry_message=None if messages is None else messages.function_call,
+        )
+
+    def _make_sender(self, randomness: Randomness) -> WebhookSender:
+        webhook = self.settings.webhook
+        return WebhookSender(
+            store=self.store,
+            session=self._outside.webhooks,
+            endpoints=webhook.endpoints(),
+            schedule=webhook.schedule(),
+            clock=self._clock,
+            randomness=randomness,
+            ids=self._ids,
+            bus=self.bus,
+            options=webhook.sender_options(),
+        )
+
+    def _register_tools(self) -> Callable[[str], ToolFunction] | None:
+        """
+        Offer the sample tools; return what makes functions for further ones.
+        """
+        tools = self.settings.tools
+        backend = None
+        if tools.base_url is not None:
+            backend = ToolBackend(
+                session=self._outside.tools,
+                base_url=tools.base_url,
+                clock=self._clock,
+                ids=self._ids,
+                options=tools.backend_options(),
+            )
+        for spec, function in sample_tools(backend, self._approve):
+            bounded = dataclasses.replace(spec, timeout_s=tools.timeout)
+            self.registry.register(bounded, function)
+        if backend is None:
+            return None
+        return lambda name: backend_function(backend, name)
+
+    def _make_chats(self, options: OrchestratorOptions) -> None:
+        clock, ids, bus, store = self._clock, self._ids, self.bus, self.store
+        calls = ToolCalls(
+            registry=self.registry,
+            store=store,
+            pending=self.pending,
+            announcements=self.announcements,
+            options=options,
+            clock=clock,
+            bus=bus,
+        )
+        loop = ChatLoop(
+            model=UpstreamClient(
+                session=self._outside.upstream,
+                options=self.settings.upstream.options(),
+                pipelines=self.pipelines,
+                clock=clock,
+                ids=ids,
+            ),
+            registry=self.registry,
+            calls=calls,
+            options=options,
+            clock=clock,
+        )
+        sessions = Sessions(store=store, messages_max=options.session_messages_max)
+        self.orchestrator = Orchestrator(
+            loop=loop, sessions=sessions, options=options, clock=clock, ids=ids, bus=bus
+        )
+        self.callbacks = Callbacks(
+            loop=loop,
+            store=store,
+            sessions=sessions,
+            announcements=self.announcements,
+            options=options,
+            clock=clock,
+            ids=ids,
+            bus=bus,
+        )
+        self.owned = OwnedTasks(
+            name="chats_max", tasks_max=options.chats_max, clock=clock
+        )
+
+    def make_app(self) -> web.Application:
+        """
+        Return the HTTP application in front of the graph.
+        """
+        limits = self.settings.limits
+        token = self.settings.admin_token
+        return create_app(
+            WebParts(
+                orchestrator=self.orchestrator,
+                callbacks=self.callbacks,
+                keys=IdempotencyKeys(store=self.store),
+                owned=self.owned,
+                registry=self.registry,
+                pipelines=self.pipelines,
+                store=self.store,
+                receiver=self.receiver,
+                sender=self.sender,
+                metrics=self.metrics,
+                redactor=self._redactor,
+                make_function=self._make_function,
+                is_ready=lambda: self.is_ready,
+            ),
+            WebOptions(
+                bound_host=self.settings.host,
+                receive_path=self.settings.webhook.receive_path,
+                body_bytes_max=limits.body_bytes_max,
+                message_chars_max=limits.message_chars_max,
+                event_streams_max=limits.event_streams_max,
+            ),
+            admin_token=None if token is None else token.get_secret_value(),
+            clock=self._clock,
+            ids=self._ids,
+            bus=self.bus,
+        )
+
+    # Running -------------------------------------------------------------------------
+
+    def _wake_sender(self) -> None:
+        self.sender.wake()
+
+    async def sweep(self) -> None:
+        """
+        End calls past their deadline and forget old rows, until cancelled.
+        """
+        while True:
+            await self._clock.sleep(SWEEP_S)
+            try:
+                expired = await self.store.sweep()
+            except StoreUnavailableError as error:
+                _LOG.warning("the sweep has to wait: %s", error)
+                continue
+            for call in expired:
+                with trace_scope(call.trace_id):
+                    self.bus.publish(
+                        PendingCallExpired(
+                            tool=call.tool,
+                            tool_call_id=call.tool_call_id,
+                            timeout_s=self.settings.tools.pending_timeout,
+                        )
+                    )
+                self.pending.notify(call.tool_call_id)
+            if expired:
+                self._wake_sender()
+
+    async def _approve(self, order_id: str, context: ToolContext) -> None:
+        """
+        Let the sample approver think; its decision comes by webhook.
+        """
+        self.approvals.check_room()
+        self.approvals.start(
+            self._decide(order_id, context), name=f"approve {context.tool_call_id}"
+        )
+
+    async def _decide(self, order_id: str, context: ToolContext) -> None:
+        await self._clock.sleep(APPROVAL_S)
+        now_s = self._clock.wall()
+        body = build_body(
+            "function_call.completed",
+            occurred_at_s=now_s,
+            data={
+                "call_id": context.tool_call_id,
+                "function": "approve_refund",
+                "result": {"order_id": order_id, "approved": True},
+            },
+        )
+        message_id = self._ids.mint("msg")
+        headers = {
+            "content-type": "application/json",
+            "webhook-id": message_id,
+            "webhook-timestamp": str(int(now_s)),
+            "webhook-signature": sign(
+                message_id, int(now_s), body, secrets=self._secrets
+            ),
+        }
+        url = f"{self.url}{self.settings.webhook.receive_path}"
+        try:
+            async with self._outside.tools.post(url, data=body, headers=headers):
+                return
+        except aiohttp.ClientError as error:
+            _LOG.warning("the sample approver was not heard: %s", type(error).__name__)
+
+
+def _ephemeral_secret() -> Secret:
+    """
+    Return a secret that nobody else knows: only the sample approver is heard.
+    """
+    key = base64.b64encode(secrets.token_bytes(32)).decode()
+    return Secret.parse(f"whsec_{key}")

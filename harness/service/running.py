@@ -1,0 +1,206 @@
+"""
+Running the graph: what starts and ends in which order.
+
+Order matters twice. At the start the store is opened and what an earlier process left
+is recovered, and only then does the port open. At the end the port closes first, what
+is in flight gets a grace time, and the store closes last.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import aiohttp
+from aiohttp import web
+
+from harness import __version__
+from harness.bus import EventBus
+from harness.clock import Clock
+from harness.errors import (
+    HarnessError,
+    SubjectError,
+)
+from harness.events import (
+    ServiceStarted,
+    ServiceStopped,
+    ServiceStopping,
+)
+from harness.ids import IdMint
+from harness.orchestrator import (
+    first_error,
+)
+from harness.randomness import Randomness
+from harness.resilience import Deadline
+from harness.service.graph import Outside, Service
+from harness.settings import ServiceSettings
+from harness.stores import Recovery, StoreCounts
+from harness.webhooks import (
+    open_session,
+)
+
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, ceil_threshold=float("inf"))
+
+
+@contextlib.asynccontextmanager
+async def running_service(
+    settings: ServiceSettings,
+    *,
+    clock: Clock,
+    randomness: Randomness,
+    ids: IdMint,
+    bus: EventBus | None = None,
+    is_simulated: bool = False,
+) -> AsyncIterator[Service]:
+    """
+    Run the service while inside; it accepts requests when this is entered.
+
+    Args:
+        settings: What it is told.
+        clock: Time, for all of it.
+        randomness: Jitter.
+        ids: Identity; never one that repeats the ids of an earlier life.
+        bus: Where its events go; None for a bus of its own.
+        is_simulated: Keep to what a loop with simulated time allows: no threads.
+
+    Raises:
+        UsageError: The settings make no sense together.
+        StoreLockedError: Another process writes to the store.
+        SubjectError: The port is taken.
+    """
+    try:
+        async with _open_outside(settings) as outside:
+            service = Service(
+                settings,
+                outside=outside,
+                clock=clock,
+                randomness=randomness,
+                ids=ids,
+                bus=bus or EventBus(clock=clock),
+                is_simulated=is_simulated,
+            )
+            recovery = await service.store.open()
+            try:
+                async with _running(service, recovery, clock):
+                    yield service
+            finally:
+                await service.store.close()
+    except BaseExceptionGroup as group:
+        raise first_error(group) from group
+
+
+@contextlib.asynccontextmanager
+async def _open_outside(settings: ServiceSettings) -> AsyncIterator[Outside]:
+    def session() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=settings.upstream.connections_max,
+                keepalive_timeout=settings.upstream.keep_alive,
+                timeout_ceil_threshold=float("inf"),
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=_NO_TIMEOUT,
+            trust_env=False,
+        )
+
+    async with (
+        session() as upstream,
+        session() as tools,
+        open_session(settings.webhook.egress_policy()) as webhooks,
+    ):
+        yield Outside(upstream=upstream, tools=tools, webhooks=webhooks)
+
+
+@contextlib.asynccontextmanager
+async def _running(
+    service: Service, recovery: Recovery, clock: Clock
+) -> AsyncIterator[None]:
+    owners = (service.callbacks, service.owned, service.approvals)
+    with service.bus.subscribed("metrics") as subscription:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(service.metrics.run(subscription), name="metrics")
+            for owner in owners:
+                tasks.create_task(owner.run(), name="owner of chats")
+            tasks.create_task(service.sender.run(), name="webhook sender")
+            sweeper = tasks.create_task(service.sweep(), name="sweeper")
+            await service.owned.wait_ready()
+            await service.approvals.wait_ready()
+            await service.callbacks.resume(recovery.unfinished_chats)
+            runner = web.AppRunner(
+                service.make_app(),
+                access_log=None,
+                handler_cancellation=True,
+                shutdown_timeout=service.settings.limits.grace,
+                # A signature covers the bytes as they were sent.
+                auto_decompress=False,
+            )
+            try:
+                await _listen(service, runner)
+                _publish_started(service, recovery)
+                yield
+            finally:
+                await _stop(service, runner, clock)
+                sweeper.cancel()
+                subscription.close()
+
+
+async def _listen(service: Service, runner: web.AppRunner) -> None:
+    settings = service.settings
+    await runner.setup()
+    site = web.TCPSite(runner, settings.host, settings.port)
+    try:
+        await site.start()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        message = f"cannot listen on {settings.host}:{settings.port}: {reason}"
+        raise SubjectError(message) from error
+    host, port = runner.addresses[0][:2]
+    shown = f"[{host}]" if ":" in host else host
+    service.url = f"http://{shown}:{port}"
+    service.is_ready = True
+
+
+async def _stop(service: Service, runner: web.AppRunner, clock: Clock) -> None:
+    """
+    End in the order in which nothing gets lost, all of it within the grace time.
+    """
+    service.is_ready = False
+    if service.url:
+        service.bus.publish(ServiceStopping(reason="stop"))
+    grace = Deadline.after(clock, service.settings.limits.grace)
+    await runner.cleanup()
+    left = max(grace.remaining_s(), 0.0)
+    async with asyncio.TaskGroup() as tasks:
+        chats = tasks.create_task(service.callbacks.stop(grace_s=left))
+        tasks.create_task(service.owned.stop(grace_s=left))
+        tasks.create_task(service.approvals.stop(grace_s=0))
+    # What the last chats committed is still sent, if there is time.
+    await service.sender.drain(max(grace.remaining_s(), 0.0))
+    if service.url:
+        counts = await _counts(service)
+        service.bus.publish(
+            ServiceStopped(
+                unfinished_chats=chats.result(),
+                unfinished_deliveries=counts.waiting_deliveries,
+            )
+        )
+
+
+async def _counts(service: Service) -> StoreCounts:
+    try:
+        return await service.store.counts()
+    except HarnessError:
+        return StoreCounts(
+            waiting_deliveries=0, dead_letters=0, pending_calls=0, pending_chats=0
+        )
+
+
+def _publish_started(service: Service, recovery: Recovery) -> None:
+    service.bus.publish(
+        ServiceStarted(
+            version=__version__,
+            store=service.settings.store_url.partition("://")[0],
+            recovered_deliveries=recovery.released_deliveries,
+            recovered_chats=len(recovery.unfinished_chats),
+            expired_calls=recovery.expired_calls,
+        )
+    )
