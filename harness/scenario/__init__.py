@@ -3,7 +3,6 @@ A scenario file becomes values: what the outside does, what load comes, what mus
 """
 
 from harness.scenario.base import ScenarioModel
-from harness.scenario.base import ScenarioModel
 from harness.scenario.expectation import (
     CircuitCondition,
     CircuitExpectation,
@@ -49,6 +48,7 @@ from mock_server.documents import (
     Document,
     DocumentError,
     Mistake,
+    format_path,
     parse_document,
     read_document,
     validate_document,
@@ -87,7 +87,6 @@ __all__ = [
     "Repeat",
     "Scenario",
     "ScenarioModel",
-    "ScenarioModel",
     "Send",
     "SometimesExpectation",
     "ToolsPromise",
@@ -99,6 +98,7 @@ __all__ = [
     "expected_arrivals",
     "find",
     "find_metric",
+    "format_path",
     "format_value",
     "lint",
     "load",

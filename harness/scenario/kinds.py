@@ -36,6 +36,7 @@ MOCK_KINDS: Final = frozenset(
         "fault_added",
         "fault_removed",
         "tool_executed",
+        "tool_refused",
         "webhook_received",
         "webhook_emitted",
         "script_error",

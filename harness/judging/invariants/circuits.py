@@ -1,0 +1,158 @@
+"""
+Circuits do what their states say; judged where the service tells of them.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from harness.judging.causality import admitted_after_us
+from harness.judging.circuits import circuits_of, covers_model
+from harness.judging.entities import Record
+from harness.judging.ruling import Finding, Ruling, finding, rule, skipped
+from harness.judging.timeline import Timeline
+from harness.scenario import Promise
+
+_SILENT: Final = "the service says nothing of its circuits"
+_NEVER_CHANGED: Final = "no circuit ever changed"
+_LEGAL: Final = frozenset(
+    {
+        ("closed", "open"),
+        ("open", "half_open"),
+        ("half_open", "closed"),
+        ("half_open", "open"),
+    }
+)
+_BY_HAND: Final = frozenset({"isolated", "disabled"})
+
+
+def transitions_are_legal(timeline: Timeline, promise: Promise) -> Ruling:
+    """
+    12: only legal transitions, each from where the last one led.
+    """
+    del promise
+    broken: list[Finding] = []
+    last: dict[str, Record] = {}
+    changes = timeline.of("circuit_changed")
+    for record in changes:
+        name = str(record["circuit"])
+        before, from_, to = last.get(name), str(record["from"]), str(record["to"])
+        seq = int(record["seq"])
+        if (from_, to) not in _LEGAL and not _BY_HAND.intersection((from_, to)):
+            is_by_hand = to == "closed" and record.get("reason") in {"reset", "manual"}
+            if not is_by_hand:
+                broken.append(finding(f"{name} went from {from_} to {to}", [seq]))
+        if before is not None and before["to"] != from_:
+            was_restarted = timeline.is_interrupted(
+                int(before["time_us"]), int(record["time_us"])
+            )
+            if not was_restarted:
+                message = f"{name} left {from_}, and was in {before['to']}"
+                broken.append(finding(message, [seq, int(before["seq"])]))
+        last[name] = record
+    return rule(
+        "12 transitions are legal",
+        judged=len(changes),
+        broken=broken,
+        nothing=_NEVER_CHANGED if timeline.speaks else _SILENT,
+    )
+
+
+def nothing_starts_while_open(timeline: Timeline, promise: Promise) -> Ruling:
+    """
+    13: no attempt that was admitted while a circuit is open reaches the model API.
+    """
+    del promise
+    broken: list[Finding] = []
+    spells = list(_open_spells(timeline))
+    for name, seq, from_us, to_us in spells:
+        for attempt in timeline.attempts:
+            if not from_us < attempt.received_us < to_us:
+                continue
+            admitted_us = admitted_after_us(attempt)
+            if admitted_us is None or admitted_us < from_us:
+                continue
+            if covers_model(name, attempt.model):
+                message = f"attempt {attempt.request_id} was made while {name} was open"
+                broken.append(finding(message, [attempt.seq, seq]))
+    return rule(
+        "13 nothing starts while open",
+        judged=len(spells),
+        broken=broken,
+        nothing="no circuit ever opened" if timeline.speaks else _SILENT,
+    )
+
+
+def open_lasts(timeline: Timeline, promise: Promise) -> Ruling:
+    """
+    15: a circuit stays open at least as long as promised.
+    """
+    name_ = "15 open lasts as promised"
+    if promise.breaker is None:
+        return skipped(name_, "no circuit breaker is promised")
+    least_us = timeline.slack.at_least_us(promise.breaker.break_duration)
+    broken: list[Finding] = []
+    judged = 0
+    for name, circuit in circuits_of(timeline).items():
+        for span, following in zip(circuit.spans, circuit.spans[1:], strict=False):
+            if span.state != "open" or following.state != "half_open":
+                continue
+            judged += 1
+            lasted_us = following.from_us - span.from_us
+            was_restarted = timeline.is_interrupted(span.from_us, following.from_us)
+            if lasted_us < least_us and not was_restarted:
+                message = (
+                    f"{name} was open for {lasted_us / 1e6:.3f} s; "
+                    f"{promise.breaker.break_duration:g} s are promised"
+                )
+                broken.append(finding(message, [following.seq, span.seq]))
+    return rule(
+        name_,
+        judged=judged,
+        broken=broken,
+        nothing="no circuit was open from beginning to end",
+    )
+
+
+def probes_within_bounds(timeline: Timeline, promise: Promise) -> Ruling:
+    """
+    16: at most as many probes at once as promised, and every probe ends.
+    """
+    name_ = "16 probes within bounds"
+    if promise.breaker is None:
+        return skipped(name_, "no circuit breaker is promised")
+    broken: list[Finding] = []
+    unknown: list[Finding] = []
+    under_way: dict[tuple[str, int], list[int]] = {}
+    started = 0
+    for record in timeline.records:
+        kind = record.get("kind")
+        if kind not in {"probe_started", "probe_ended", "probe_expired"}:
+            continue
+        key = (str(record["circuit"]), int(record.get("generation") or 0))
+        probes = under_way.setdefault(key, [])
+        if kind != "probe_started":
+            del probes[:1]
+            continue
+        started += 1
+        probes.append(int(record["seq"]))
+        if len(probes) > promise.breaker.probes_max:
+            message = (
+                f"{key[0]} has {len(probes)} probes at once; "
+                f"{promise.breaker.probes_max} are promised"
+            )
+            broken.append(finding(message, [probes[-1], *probes]))
+    return rule(
+        name_,
+        judged=started,
+        broken=broken,
+        unknown=unknown,
+        nothing="nothing was probed" if timeline.speaks else _SILENT,
+    )
+
+
+def _open_spells(timeline: Timeline) -> Iterator[tuple[str, int | None, int, int]]:
+    for name, circuit in circuits_of(timeline).items():
+        for span in circuit.of("open"):
+            to_us = timeline.end_us if span.to_us is None else span.to_us
+            if not timeline.is_interrupted(span.from_us, to_us):
+                yield name, span.seq, span.from_us, to_us
