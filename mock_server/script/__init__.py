@@ -17,6 +17,8 @@ from mock_server.script.latency_script import (
     LatencyValue,
     LogNormalLatency,
 )
+from mock_server.script.lint import lint_script
+from mock_server.script.load import load_script, script_of, seed_of
 from mock_server.script.model import (
     MockScript,
     NamedEndpointScript,
@@ -89,6 +91,10 @@ __all__ = [
     "compile_value",
     "finish_reason_of",
     "is_custom",
+    "lint_script",
+    "load_script",
     "name_conversation",
     "obey_choice",
+    "script_of",
+    "seed_of",
 ]

@@ -70,6 +70,9 @@ class CompiledRule:
     draws: tuple[Draw, ...]
     """One, or those of a sequence."""
 
+    uses_request: bool
+    """A template reads the request itself, which costs more than all else."""
+
     def matches(self, seen: Seen) -> bool:
         """
         Say whether all conditions hold.
@@ -178,6 +181,7 @@ def _compile_rule(number: int, rule: Rule) -> CompiledRule:
         rule,
         compile_match(rule.match),
         tuple(compile_reply(reply) for reply in replies),
+        "request" in rule.reply.model_dump_json(),
     )
 
 
@@ -202,7 +206,7 @@ def _draw(
         cursors = conversation.cursors
         cursors[rule.number] = cursors.get(rule.number, 0) + 1
         undelivered = partial(_take_back, cursors, rule.number)
-    make_context = partial(context_of, seen, names, rule.rule)
+    make_context = partial(context_of, seen, names, rule)
     try:
         drawn = rule.draws[step](seen, make_context)
     except ApiError as error:
@@ -218,7 +222,7 @@ def _take_back(cursors: dict[int, int], number: int) -> None:
     cursors[number] = max(0, cursors.get(number, 0) - 1)
 
 
-def context_of(seen: Seen, names: CallNames, rule: Rule) -> Context:
+def context_of(seen: Seen, names: CallNames, rule: CompiledRule) -> Context:
     """
     Return what the templates of a rule may use for a request.
     """
@@ -231,16 +235,17 @@ def context_of(seen: Seen, names: CallNames, rule: Rule) -> Context:
             for result, value in zip(seen.results, results, strict=True)
             if result.tool is not None
         },
-        "request": msgspec.to_builtins(seen.request, enc_hook=_raw_value),
         "conversation": names.conversation,
         "attempt": names.attempt_number,
         "turn": seen.turn,
         "model": seen.model,
         "user": seen.request.user,
     }
+    if rule.uses_request:
+        context["request"] = msgspec.to_builtins(seen.request, enc_hook=_raw_value)
     if results:
         context["tool"] = results[-1]
-    found = next(_found(seen, rule), None)
+    found = next(_found(seen, rule.rule), None)
     if found is not None:
         context["match"] = {
             **dict(enumerate((found[0], *found.groups()))),

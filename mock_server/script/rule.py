@@ -201,3 +201,6 @@ class Rule(ScriptModel):
 
     faults: list[UpstreamFault] = Field(default_factory=list)
     """Added to the surface's faults for this reply."""
+
+    endless: bool = False
+    """Lets the rule match its own tool result for ever, which is a mistake else."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 
 from mock_server.draws import Draws
 from mock_server.faults import Target
+from mock_server.hashes import sha256_of
 from mock_server.latency import LatencyProfile, profile_of
 from mock_server.script import (
     CallNames,
@@ -140,10 +141,9 @@ class ChatCompletions:
                 undelivered=decision.undelivered,
             )
         drawn = obey_choice(decision.drawn, seen)
-        created_s = int(request.received_wall_s)
         return Answer(
             keys=keys,
-            reply=self._mint_reply(drawn, seen.request, world, keys, created_s),
+            reply=self._mint_reply(drawn, seen.request, request, world, keys),
             encode=partial(_encode, seen.request, request.request_id),
             received=received,
             describe=describe_reply,
@@ -155,36 +155,38 @@ class ChatCompletions:
     def _mint_reply(
         self,
         drawn: DrawnReply,
-        request: ChatRequest,
+        chat: ChatRequest,
+        request: SurfaceRequest,
         world: str,
         keys: CallKeys,
-        created_s: int,
     ) -> Reply:
         """
-        Give the reply its ids, which the seed and the keys decide.
+        Give the reply its ids, which the seed, the keys and the body decide.
         """
-        place = (world, keys.conversation, keys.turn, keys.attempt_number)
-        finish_reason = finish_reason_of(drawn, request)
+        # Without the body two different requests of one turn would share their ids.
+        body = sha256_of(request.body)
+        place = (world, keys.conversation, keys.turn, keys.attempt_number, body)
+        finish_reason = finish_reason_of(drawn, chat)
         first, *others = [
             Choice(
                 text=drawn.text,
-                tool_calls=self._mint_calls(drawn, request, (*place, index)),
+                tool_calls=self._mint_calls(drawn, chat, (*place, index)),
                 refusal=drawn.refusal,
                 finish_reason=finish_reason,
             )
-            for index in range(request.n or 1)
+            for index in range(chat.n or 1)
         ]
         return Reply(
             id=self._draws.mint("chatcmpl-", *place, length=_COMPLETION_ID_LENGTH),
-            created_s=created_s,
-            model=request.model,
+            created_s=int(request.received_wall_s),
+            model=chat.model,
             text=first.text,
             tool_calls=first.tool_calls,
             refusal=first.refusal,
             finish_reason=first.finish_reason,
             others=tuple(others),
-            usage=_usage(drawn, request, (first, *others)),
-            system_fingerprint=self._fingerprint_of(request.model),
+            usage=_usage(drawn, chat, (first, *others)),
+            system_fingerprint=self._fingerprint_of(chat.model),
         )
 
     def _mint_calls(
