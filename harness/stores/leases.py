@@ -36,7 +36,7 @@ WHERE message_id = :message_id
 _LEASES_OVER: Final = """
 SELECT delivery_id, fence, attempts, claimed_us, crashes FROM deliveries
 WHERE state = 'sending' AND lease_until_us <= :until_us
-ORDER BY rowid
+ORDER BY lease_until_us, rowid
 """
 
 _RELEASE: Final = """

@@ -73,10 +73,10 @@ SELECT min(lease_until_us) FROM deliveries WHERE state = 'sending'
 """
 
 _ATTEMPTS: Final = """
-SELECT started_us, duration_us, outcome, reason, status
+SELECT started_us, duration_us, outcome, attempts.reason, status
 FROM attempts JOIN deliveries USING (delivery_id)
 WHERE message_id = :message_id
-ORDER BY fence
+ORDER BY attempts.fence
 """
 
 _LETTER: Final = """
