@@ -226,6 +226,8 @@ class RateLimiter:
         start_s = self._start_s(now_s)
         if len(self._meters) == 1:
             return self._meters[0].grant_at(start_s, costs[0], queued=self._queued[0])
+        if not self._queue:
+            return _grant_at(self._meters, start_s, costs)
         if self._plan is None:
             meters = [meter.copy() for meter in self._meters]
             for _waiter, planned_s in self._planned(meters, start_s):
@@ -292,6 +294,7 @@ class RateLimiter:
         for index, cost in enumerate(waiter.costs):
             self._queued[index] -= cost
         if not self._queue:
+            self._plan = None
             # Sums of floats that cancel out are not exactly zero.
             self._queued = [0.0] * len(self._meters)
 
