@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from mock_server.script.seen import name_of
 from mock_server.wire import ChatRequest, CustomTool, FunctionTool, Tool
 
 _DEPTH_MAX = 16
@@ -27,13 +28,6 @@ _FORMATS = {
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
 _WORD = re.compile(r"[a-z0-9]{3,}")
-
-
-def name_of(tool: Tool) -> str:
-    """
-    Return a tool's name.
-    """
-    return tool.function.name if isinstance(tool, FunctionTool) else tool.custom.name
 
 
 def choose_tool(request: ChatRequest, message: str) -> Tool | None:

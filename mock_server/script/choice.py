@@ -10,9 +10,8 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from mock_server.script.auto import name_of
 from mock_server.script.drawn import DrawnReply, auto_call, default_text
-from mock_server.script.seen import Seen
+from mock_server.script.seen import Seen, name_of
 from mock_server.wire import (
     AllowedToolsChoice,
     ChatRequest,

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import orjson
 
-from mock_server.script.auto import choose_tool, name_of, value_for
+from mock_server.script.auto import choose_tool, value_for
 from mock_server.script.rule import (
     ErrorScript,
     ReplyScript,
     ToolCallScript,
     UsageScript,
 )
-from mock_server.script.seen import Seen
+from mock_server.script.seen import Seen, name_of
 from mock_server.script.templates import (
     Context,
     Render,

@@ -77,7 +77,10 @@ class CompiledRule:
         """
         Say whether all conditions hold.
         """
-        return all(condition.holds(seen) for condition in self.conditions)
+        for condition in self.conditions:  # noqa: SIM110 - all() takes twice as long
+            if not condition.holds(seen):
+                return False
+        return True
 
     def step_of(self, conversation: Conversation) -> int | None:
         """

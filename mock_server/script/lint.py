@@ -158,20 +158,32 @@ def _is_broad(match: Match) -> bool:
 
 
 def _endless(document: Document, script: MockScript) -> Iterator[Mistake]:
-    rules = script.upstream.script
-    for number, rule in enumerate(rules):
-        if rule.endless or not _calls_for_ever(rule.reply):
-            continue
-        if _stops_others(rules[:number]) or not _holds_after_call(rule, script):
-            continue
-        message = (
-            "matches its own tool result for ever: ask for the role of the last "
-            "message or for a turn, or say endless: true"
-        )
-        suggestion = "last_message: {role: user}"
-        yield document.mistake(
-            (*_RULES, number, "match"), message, suggestion=suggestion
-        )
+    for number, rule in enumerate(script.upstream.script):
+        if _may_catch_result(rule.match):
+            # What comes after it is asked only if this one was not for the result.
+            if _loops(rule, script):
+                yield _endless_mistake(document, number)
+            return
+        if _loops(rule, script):
+            yield _endless_mistake(document, number)
+
+
+def _endless_mistake(document: Document, number: int) -> Mistake:
+    message = (
+        "matches its own tool result for ever: ask for the role of the last message "
+        "or for a turn, or say endless: true"
+    )
+    return document.mistake(
+        (*_RULES, number, "match"), message, suggestion="last_message: {role: user}"
+    )
+
+
+def _loops(rule: Rule, script: MockScript) -> bool:
+    return (
+        not rule.endless
+        and _calls_for_ever(rule.reply)
+        and _holds_after_call(rule, script)
+    )
 
 
 def _calls_for_ever(reply: ReplyScript) -> bool:
@@ -189,15 +201,9 @@ def _calls_for_ever(reply: ReplyScript) -> bool:
             return bool(reply.sequence[-1].tool_calls)
 
 
-def _stops_others(earlier: Sequence[Rule]) -> bool:
-    """
-    Say whether an earlier rule may catch a tool result.
-    """
-    return any(
-        rule.match.tool_result is not None
-        or (rule.match.last_message or MessageMatch()).role == "tool"
-        for rule in earlier
-    )
+def _may_catch_result(match: Match) -> bool:
+    last = match.last_message
+    return match.tool_result is not None or (last is not None and last.role == "tool")
 
 
 def _holds_after_call(rule: Rule, script: MockScript) -> bool:

@@ -6,15 +6,16 @@ off first: the tag makes conversations different, and rules must not depend on i
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from mock_server.wire import (
     AssistantMessage,
     ChatRequest,
+    FunctionCall,
     FunctionTool,
     Message,
+    Tool,
     ToolMessage,
     UserMessage,
     text_of,
@@ -70,77 +71,112 @@ class Seen:
     A request, taken apart once and only as far as the rules ask.
     """
 
+    __slots__ = (
+        "_messages",
+        "_results",
+        "_tools",
+        "_user",
+        "headers",
+        "last",
+        "model",
+        "request",
+        "stream",
+        "turn",
+    )
+
     def __init__(self, request: ChatRequest, headers: Mapping[str, str]) -> None:
         self.request = request
         self.headers = headers
         self.model = request.model
         self.stream = bool(request.stream)
-        self.turn = 1 + sum(isinstance(m, AssistantMessage) for m in request.messages)
+        turns = [m for m in request.messages if type(m) is AssistantMessage]
+        self.turn = 1 + len(turns)
         last = request.messages[-1] if request.messages else UserMessage(content="")
         self.last = see_message(last)
+        self._messages: tuple[SeenMessage, ...] | None = None
+        self._results: tuple[SeenResult, ...] | None = None
+        self._tools: tuple[str, ...] | None = None
+        self._user: tuple[str, str | None] | None = None
 
-    @cached_property
+    @property
     def messages(self) -> tuple[SeenMessage, ...]:
         """
         The whole transcript.
         """
-        return tuple(see_message(message) for message in self.request.messages)
+        if self._messages is None:
+            self._messages = tuple(map(see_message, self.request.messages))
+        return self._messages
 
-    @cached_property
+    @property
     def tools(self) -> tuple[str, ...]:
         """
         The names of the offered tools.
         """
-        return tuple(
-            tool.function.name if isinstance(tool, FunctionTool) else tool.custom.name
-            for tool in self.request.tools or ()
-        )
+        if self._tools is None:
+            self._tools = tuple(map(name_of, self.request.tools or ()))
+        return self._tools
 
-    @cached_property
+    @property
     def results(self) -> tuple[SeenResult, ...]:
         """
         The tool results that end the transcript, in its order.
         """
-        answers: list[ToolMessage] = []
-        names: dict[str, str] = {}
-        for message in reversed(self.request.messages):
-            if isinstance(message, ToolMessage):
-                answers.append(message)
-                continue
-            if isinstance(message, AssistantMessage):
-                for call in message.tool_calls or ():
-                    part = call.function if hasattr(call, "function") else call.custom
-                    names[call.id] = part.name
-            break
-        return tuple(
-            SeenResult(
-                answer.tool_call_id,
-                names.get(answer.tool_call_id),
-                text_of(answer.content),
-            )
-            for answer in reversed(answers)
-        )
-
-    @cached_property
-    def _last_user(self) -> tuple[str, str | None]:
-        for message in reversed(self.request.messages):
-            if isinstance(message, UserMessage):
-                return split_tag(text_of(message.content))
-        return "", None
+        if self._results is None:
+            self._results = _results_of(self.request.messages)
+        return self._results
 
     @property
     def user_text(self) -> str:
         """
         What the user said last, without its tag.
         """
-        return self._last_user[0]
+        return self._last_user()[0]
 
     @property
     def tag(self) -> str | None:
         """
         The tag of what the user said last.
         """
-        return self._last_user[1]
+        return self._last_user()[1]
+
+    def _last_user(self) -> tuple[str, str | None]:
+        if self._user is None:
+            texts = (
+                text_of(message.content)
+                for message in reversed(self.request.messages)
+                if isinstance(message, UserMessage)
+            )
+            self._user = split_tag(next(texts, ""))
+        return self._user
+
+
+def _results_of(messages: Sequence[Message]) -> tuple[SeenResult, ...]:
+    answers: list[ToolMessage] = []
+    names: dict[str, str] = {}
+    for message in reversed(messages):
+        if isinstance(message, ToolMessage):
+            answers.append(message)
+            continue
+        if isinstance(message, AssistantMessage):
+            for call in message.tool_calls or ():
+                part = call.function if isinstance(call, FunctionCall) else call.custom
+                names[call.id] = part.name
+        break
+    return tuple(
+        SeenResult(
+            answer.tool_call_id,
+            names.get(answer.tool_call_id),
+            text_of(answer.content),
+        )
+        for answer in reversed(answers)
+    )
+
+
+def name_of(tool: Tool) -> str:
+    """
+    Return a tool's name.
+    """
+    return tool.function.name if isinstance(tool, FunctionTool) else tool.custom.name
 
 
 def see_message(message: Message) -> SeenMessage:

@@ -12,6 +12,7 @@ from mock_server.wire.reply import Choice, Usage
 from mock_server.wire.request import (
     AssistantMessage,
     ChatRequest,
+    FunctionCall,
     FunctionTool,
     text_of,
 )
@@ -43,9 +44,11 @@ def prompt_tokens(request: ChatRequest) -> int:
         tokens += TOKENS_PER_MESSAGE + count_tokens(text_of(message.content))
         if isinstance(message, AssistantMessage) and message.tool_calls:
             for call in message.tool_calls:
-                part = call.function if hasattr(call, "function") else call.custom
-                given = part.arguments if hasattr(part, "arguments") else part.input
-                tokens += count_tokens(part.name) + count_tokens(given)
+                if isinstance(call, FunctionCall):
+                    name, given = call.function.name, call.function.arguments
+                else:
+                    name, given = call.custom.name, call.custom.input
+                tokens += count_tokens(name) + count_tokens(given)
     for tool in request.tools or ():
         if isinstance(tool, FunctionTool):
             definition = tool.function
