@@ -5,7 +5,11 @@ Everything but the client is pure.
 """
 
 from harness.upstream.assembly import CompletionAssembler
-from harness.upstream.chat_completions import encode_request, parse_answer
+from harness.upstream.chat_completions import (
+    encode_request,
+    parse_answer,
+    parse_submitted_output,
+)
 from harness.upstream.classify import classify
 from harness.upstream.client import OnDelta, UpstreamClient
 from harness.upstream.model import (
@@ -37,4 +41,5 @@ __all__ = [
     "classify",
     "encode_request",
     "parse_answer",
+    "parse_submitted_output",
 ]

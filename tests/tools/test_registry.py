@@ -396,3 +396,13 @@ async def cancel_soon(task: asyncio.Task[Any]) -> None:
     Cancel a task that has begun.
     """
     task.cancel()
+
+
+def test_refuses_annotation(registry: ToolRegistry) -> None:
+    """
+    A function whose arguments have no form in JSON Schema is no tool.
+    """
+    with pytest.raises(UsageError, match="no schema"):
+
+        @registry.tool()
+        def draw(on: asyncio.Queue[int]) -> None: ...

@@ -225,7 +225,9 @@ def test_takes_annotations_for_what_they_are() -> None:
     """
     example = {"pattern": "(", "$ref": "nowhere"}
 
-    ArgumentsSchema("f", object_of(city={"default": example, "examples": [example]}))
+    schema = object_of(city={"default": example, "examples": [example]})
+
+    assert ArgumentsSchema("f", schema).parse('{"city": 1}') == {"city": 1}
 
 
 def test_keeps_schema_from_changes() -> None:

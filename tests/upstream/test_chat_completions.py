@@ -16,9 +16,11 @@ from harness.upstream import (
     Breakage,
     ChatRequest,
     FinishReason,
+    SubmittedOutput,
     ToolCall,
     encode_request,
     parse_answer,
+    parse_submitted_output,
 )
 
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -220,3 +222,30 @@ def test_refuses_every_cut(start: int) -> None:
 
     with pytest.raises(UpstreamProtocolError):
         parse_answer(whole[: start % len(whole)])
+
+
+def test_parses_submitted_output() -> None:
+    """
+    A run that is given an output says where it stands, or nothing.
+    """
+    assert parse_submitted_output(
+        b'{"id": "run_1", "status": "queued"}', run_id="run_1"
+    ) == SubmittedOutput(run_id="run_1", status="queued")
+    assert parse_submitted_output(b"{}", run_id="run_1").status is None
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"", UpstreamProtocolError),
+        (b"[]", UpstreamProtocolError),
+        (b'{"id": "run_2"}', UpstreamProtocolError),
+        (b'{"error": {"message": "no"}}', UpstreamStatusError),
+    ],
+)
+def test_refuses_submitted_output(body: bytes, error: type[UpstreamError]) -> None:
+    """
+    An answer that is not about the run is no success.
+    """
+    with pytest.raises(error):
+        parse_submitted_output(body, run_id="run_1")
