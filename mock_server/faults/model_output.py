@@ -39,6 +39,10 @@ class ArgumentsKind(StrEnum):
     """A list with the arguments in it."""
 
 
+_QUOTED = "{'key':1}"
+"""Where there is nothing to quote."""
+
+
 def break_arguments(text: str, kind: ArgumentsKind) -> str:
     """
     Return the arguments of a tool call with that mistake.
@@ -48,7 +52,7 @@ def break_arguments(text: str, kind: ArgumentsKind) -> str:
     broken = {
         ArgumentsKind.TRUNCATED: text[: len(text) // 2] or "{",
         ArgumentsKind.TRAILING_COMMA: f"{opened},}}",
-        ArgumentsKind.SINGLE_QUOTES: text.replace('"', "'"),
+        ArgumentsKind.SINGLE_QUOTES: text.replace('"', "'") if '"' in text else _QUOTED,
         ArgumentsKind.ENCODED_TWICE: json.dumps(text),
         ArgumentsKind.CODE_FENCE: f"```json\n{text}\n```",
         ArgumentsKind.TEXT_AROUND: f"Here are the arguments:\n{text}\nDone.",
