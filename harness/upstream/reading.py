@@ -3,6 +3,7 @@ Reading the body of an answer, within limits.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from http import HTTPStatus
 
 import aiohttp
@@ -131,17 +132,12 @@ async def _drain(
     """
     Wait a little for the end of a stream that said it is done.
 
-    Its connection can be used again then; otherwise it is closed. Nothing that
-    happens here takes anything from the answer, which is whole.
+    Its connection can be used again then; otherwise it is closed when it is released.
+    Nothing that happens here takes anything from the answer, which is whole.
     """
-    try:
+    with suppress(*TRANSPORT_ERRORS):
         async with clock.timeout(options.drain_timeout_s):
             await response.content.readany()
-    except TRANSPORT_ERRORS:
-        response.close()
-        return
-    if not response.content.at_eof():
-        response.close()
 
 
 def _check_size(taken_bytes: int, bytes_max: int) -> None:

@@ -313,6 +313,16 @@ async def test_fails_call(
     assert "hunter2" not in str(caught.value)
 
 
+async def test_takes_result_at_the_limit(clock: Clock, context: ToolContext) -> None:
+    """
+    A result may have as many bytes as allowed.
+    """
+    registry = ToolRegistry(clock=clock, result_bytes_max=5)
+    registry.register(spec(), constantly("abc"))
+
+    assert await registry.execute("f", {}, context) == ToolResult("abc")
+
+
 async def test_keeps_reason_of_tool(
     registry: ToolRegistry, context: ToolContext
 ) -> None:

@@ -172,6 +172,17 @@ BROKEN = {
         called(id="a", function={"name": "f", "arguments": {}}),
         Breakage.WRONG_SHAPE,
     ),
+    "a runaway model": (
+        answer(
+            {
+                "tool_calls": [
+                    {"id": f"c{n}", "function": {"name": "f"}} for n in range(129)
+                ]
+            },
+            "tool_calls",
+        ),
+        Breakage.TOO_MANY_TOOL_CALLS,
+    ),
     "one id for two": (
         answer(
             {"tool_calls": [{"id": "a", "function": {"name": "f"}}] * 2}, "tool_calls"

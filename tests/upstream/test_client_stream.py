@@ -208,6 +208,52 @@ async def test_rejects_broken(
     assert caught.value.reason == reason
 
 
+@pytest.mark.parametrize(
+    ("fragments", "reason"),
+    [
+        ([b"<!doc", b"type html>", b"<p>bad gateway"], Breakage.HTML),
+        ([b": ping\n\n" * 5000] * 3, Breakage.TOO_LARGE),
+    ],
+)
+async def test_rejects_broken_pieces(
+    upstream: Any,
+    client: UpstreamClient,
+    fragments: list[bytes],
+    reason: Breakage,
+) -> None:
+    """
+    What comes in pieces is counted and looked at as a whole.
+    """
+    upstream.will_stream(*fragments, delay_s=0.01)
+
+    with pytest.raises(UpstreamProtocolError) as caught:
+        await stream(client)
+
+    assert caught.value.reason == reason
+
+
+async def test_reuses_connections(
+    upstream: Any, client: UpstreamClient, chunk_of: Chunks
+) -> None:
+    """
+    A stream that ends behind its last line leaves its connection for the next call.
+    """
+    upstream.will_stream(chunk_of("Hello", "stop"), DONE, delay_s=0.01)
+    ports: set[int] = set()
+    answer = upstream.answers.pop()
+
+    async def noted(request: Any) -> Any:
+        ports.add(request.transport.get_extra_info("peername")[1])
+        return await answer(request)
+
+    upstream.answers.append(noted)
+
+    for _ in range(3):
+        await stream(client)
+
+    assert len(ports) == 1
+
+
 async def test_ignores_content_type(
     upstream: Any, client: UpstreamClient, chunk_of: Chunks
 ) -> None:

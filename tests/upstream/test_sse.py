@@ -138,3 +138,21 @@ def test_refuses_broken_text() -> None:
         parse(b"data: \xff\n\n")
 
     assert caught.value.reason == Breakage.INVALID_UTF8
+
+
+def test_skips_byte_order_mark_once() -> None:
+    """
+    A byte order mark is skipped at the start and is text anywhere else.
+    """
+    mark = b"\xef\xbb\xbf"
+
+    events = parse(mark + b"data: a\n\n" + mark + b"data: b\n\ndata: " + mark + b"\n\n")
+
+    assert events == [SseEvent("a"), SseEvent("\ufeff")]
+
+
+def test_takes_event_at_the_limit() -> None:
+    """
+    An event may have as many bytes as allowed, and so may the next one.
+    """
+    assert len(parse(*[b"data: 1234\n\n"] * 3, event_bytes_max=10)) == 3

@@ -113,6 +113,18 @@ def test_hides_secret(error: UpstreamError) -> None:
     assert "sk-se" not in f"{hidden} {hidden!r} {vars(hidden)}"
 
 
+def test_keeps_rest_of_message() -> None:
+    """
+    Only the secret goes; what else was said stays.
+    """
+    error = UpstreamStatusError(status=401, message=f"bad key {KEY}.", code="c")
+
+    hidden = without_secret(error, KEY)
+
+    assert isinstance(hidden, UpstreamStatusError)
+    assert (hidden.message, hidden.code) == ("bad key [hidden].", "c")
+
+
 @pytest.mark.parametrize("secret", [KEY, ""])
 def test_leaves_others_alone(secret: str) -> None:
     """
