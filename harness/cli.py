@@ -100,9 +100,7 @@ def mock(
     ] = None,
     host: Annotated[str, typer.Option()] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 4010,
-    seed: Annotated[
-        int | None, typer.Option(help="Where all chance comes from.")
-    ] = None,
+    seed: Annotated[int, typer.Option(help="Where all chance comes from.")] = 0,
     workers: Annotated[int, typer.Option(min=1)] = 1,
     service_url: Annotated[
         str | None, typer.Option(help="Where webhooks to the service go.")
@@ -118,24 +116,27 @@ def mock(
     """
     Serve the mock alone: model API, tool backend, webhook endpoint.
     """
-    from mock_server import main as mock_main
+    from mock_server import MockOptions
+    from mock_server import OptionsError as MockOptionsError
+    from mock_server import serve as serve_mock
+    from mock_server.faults import describe_catalogue
 
-    words: list[str] = []
-    options: dict[str, object | None] = {
-        "--script": script,
-        "--host": host,
-        "--port": port,
-        "--seed": seed,
-        "--workers": workers,
-        "--service-url": service_url,
-        "--webhook-secret": webhook_secret,
-        "--control-token": control_token,
-        "--event-log": event_log,
-    }
-    for name, value in options.items():
-        if value is not None:
-            words += [name, str(value)]
-    raise typer.Exit(mock_main([*words, *(["--faults"] if faults else [])]))
+    if faults:
+        typer.echo(describe_catalogue())
+        return
+    try:
+        options = MockOptions(
+            host=host,
+            port=port,
+            seed=seed,
+            service_url=service_url,
+            webhook_secret=webhook_secret,
+            control_token=control_token,
+            event_log=event_log,
+        )
+    except MockOptionsError as error:
+        raise UsageError(str(error)) from error
+    raise typer.Exit(serve_mock(options, script_file=script, workers=workers))
 
 
 @app.command()
@@ -153,17 +154,16 @@ def serve(
     Serve the reference service alone.
     """
     from harness.scenario import load_settings
+    from harness.service import check_workers
     from harness.service import serve as serve_service
     from harness.settings import ServiceSettings
 
-    if workers > 1:
-        message = f"--workers {workers} needs a store that instances can share: --store redis://…"
-        raise UsageError(message)
     base = ServiceSettings() if settings is None else load_settings(settings)
     chosen = ServiceSettings.from_environment(os.environ, base=base)
     flags = {"host": host, "port": port, "store": store, "admin_token": admin_token}
     given = {name: value for name, value in flags.items() if value is not None}
     chosen = chosen.replaced(given)
+    check_workers(workers, store_url=chosen.store_url)
     seed_text = os.environ.get("HARNESS_SEED")
     event_log = os.environ.get("HARNESS_EVENT_LOG")
     code = serve_service(
@@ -303,8 +303,10 @@ def scenario_check(files: Annotated[list[str], typer.Argument()]) -> None:
     for scenario in loaded:
         findings = lint(scenario)
         for finding in findings:
-            typer.echo(str(finding), err=True)
-            has_errors = has_errors or finding.is_error
+            typer.echo(
+                f"{scenario.scenario}: {finding.severity}: {finding.message}", err=True
+            )
+            has_errors = has_errors or finding.severity == "error"
         if not findings:
             typer.echo(f"{scenario.scenario}: fine")
     raise typer.Exit(ExitCode.USAGE if has_errors else ExitCode.PASSED)

@@ -32,11 +32,15 @@ class ScenarioTime:
             return 0.0
         return self._clock.monotonic() - self._zero_s
 
-    def start(self) -> None:
+    def start(self, *, at_s: float | None = None) -> None:
         """
-        Make this moment zero, also if it was running.
+        Set zero, also if it was running.
+
+        Args:
+            at_s: A point of the monotonic clock, which the processes of one machine
+                share; by default this moment.
         """
-        self._zero_s = self._clock.monotonic()
+        self._zero_s = self._clock.monotonic() if at_s is None else at_s
         self._events.publish("scenario_started")
 
     def start_if_needed(self) -> None:

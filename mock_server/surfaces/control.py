@@ -27,6 +27,7 @@ from mock_server.surfaces.control_requests import (
     RequestError,
     page_of,
     parse_fault,
+    parse_start,
     select,
 )
 from mock_server.worlds import World
@@ -206,8 +207,8 @@ class Control:
     async def _post_start(
         self, http: web.BaseRequest, world: World | None
     ) -> web.Response:
-        del http, world
-        self._mock.core.time.start()
+        del world
+        self._mock.core.time.start(at_s=parse_start(await _read_text(http)))
         return _json({"status": "started"})
 
     async def _post_reset(

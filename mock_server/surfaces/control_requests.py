@@ -74,6 +74,23 @@ def parse_fault(text: str, *, now_s: float) -> WantedFault:
     return WantedFault(target=target, name=name, script=script)
 
 
+def parse_start(text: str) -> float | None:
+    """
+    Return the point of the monotonic clock that a body names as zero, if it does.
+
+    Raises:
+        RequestError: The body is not ``{"at_s": number}``.
+    """
+    if not text.strip():
+        return None
+    values = parse_document(text, file="start").data
+    at_s = values.get("at_s") if isinstance(values, dict) else None
+    if not isinstance(at_s, int | float) or isinstance(at_s, bool):
+        message = 'the body is {"at_s": seconds of the monotonic clock}, or empty'
+        raise RequestError(422, "bad_start", message)
+    return float(at_s)
+
+
 def _target_of(value: object) -> Target:
     try:
         return Target(str(value))
