@@ -234,6 +234,9 @@ def _getsockname(self: socket.socket, /) -> Any:
 def _shut(method: str) -> Callable[..., Any]:
     def refuse(self: socket.socket, /, *arguments: Any) -> Any:
         if _inside() is not None:
+            # Whoever made it expects an OSError or a connection, and would leave
+            # it open.
+            self.close()
             raise EscapeError(
                 what=f"socket.{method}()",
                 instead="there is no kernel: use streams, transports or aiohttp",

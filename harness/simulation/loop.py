@@ -11,7 +11,7 @@ import contextvars
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Final, Self, TypeVar, TypeVarTuple, Unpack
 
 from harness.errors import EscapeError
 from harness.randomness import Randomness
@@ -61,6 +61,13 @@ class SimLoop(JumpingLoop):
         network: What is bound and connected here.
     """
 
+    def __new__(cls, **_options: Any) -> Self:
+        """
+        Look at the process before there is a loop that must be closed.
+        """
+        check_process()
+        return super().__new__(cls)
+
     def __init__(
         self,
         *,
@@ -68,7 +75,6 @@ class SimLoop(JumpingLoop):
         links: LinkOptions | None = None,
         steps_max: int = STEPS_MAX,
     ) -> None:
-        check_process()
         super().__init__(steps_max=steps_max)
         self.randomness = Randomness(seed)
         self.network = Network(

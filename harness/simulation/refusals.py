@@ -24,6 +24,8 @@ _REAL_METHODS: Final = {
     "connect_accepted_socket": _NO_DESCRIPTORS,
     "connect_read_pipe": _NO_DESCRIPTORS,
     "connect_write_pipe": _NO_DESCRIPTORS,
+    "remove_reader": _NO_DESCRIPTORS,
+    "remove_writer": _NO_DESCRIPTORS,
     "sock_accept": _NO_DESCRIPTORS,
     "sock_recv": _NO_DESCRIPTORS,
     "sock_recv_into": _NO_DESCRIPTORS,
