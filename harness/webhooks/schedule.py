@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, Self
 
-from harness.errors import check_options
+from harness.errors import OptionsError, check_options
 from harness.stores import Delivered, GiveUp, NextStep, RetryAt
 
 RETRY_AFTER_MAX_S: Final = 86_400.0
@@ -97,6 +97,10 @@ class RetrySchedule:
         Raises:
             OptionsError: There is no attempt, or a wait makes no sense.
         """
+        if attempts_max < 1:
+            raise OptionsError(
+                owner=cls.__name__, fields={"attempts_max": attempts_max}
+            )
         delays_s = [
             min(first_delay_s * 2.0**exponent, delay_max_s)
             for exponent in range(attempts_max - 1)

@@ -1,0 +1,263 @@
+"""
+Signatures: every vector, and what a secret never shows.
+"""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import standardwebhooks
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from harness.errors import HarnessError, SignatureError, TimestampError, UsageError
+from harness.webhooks import Secret, sign, sign_article, verify, verify_article
+
+VECTORS = json.loads(
+    (Path(__file__).parent / "vectors" / "webhook_vectors.json").read_text()
+)["vectors"]
+SECRET = Secret.parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+OTHER = Secret.parse("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
+NOW_S = 1_614_265_330
+
+
+def of_scheme(start: str) -> list[Any]:
+    """
+    Return the vectors of a family of schemes.
+    """
+    return [
+        pytest.param(vector, id=vector["name"])
+        for vector in VECTORS
+        if vector["scheme"].startswith(start)
+    ]
+
+
+def body_of(vector: dict[str, Any]) -> bytes:
+    """
+    Return the bytes of a vector.
+    """
+    if "body_repeat" in vector:
+        repeat = vector["body_repeat"]
+        return str(repeat["char"]).encode() * int(repeat["count"])
+    return str(vector["body"]).encode()
+
+
+def headers_of(vector: dict[str, Any]) -> dict[str, str]:
+    """
+    Return the headers of a vector, the one with 2,000 signatures included.
+    """
+    if vector["headers"] is not None:
+        return dict(vector["headers"])
+    digests = (
+        hashlib.sha256(number.to_bytes(2, "big")).digest() for number in range(2000)
+    )
+    return {
+        "webhook-id": vector["id"],
+        "webhook-timestamp": vector["timestamp"],
+        "webhook-signature": " ".join(
+            f"v1,{base64.b64encode(digest).decode()}" for digest in digests
+        ),
+    }
+
+
+def signed(body: bytes = b"{}", *, at_s: int = NOW_S) -> dict[str, str]:
+    """
+    Return headers that verify.
+    """
+    return {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(at_s),
+        "webhook-signature": sign("msg_1", at_s, body, secrets=[SECRET]),
+    }
+
+
+@pytest.mark.parametrize("vector", of_scheme("standard-webhooks"))
+def test_judges_every_vector(vector: dict[str, Any]) -> None:
+    """
+    The verifier accepts and refuses exactly what the vectors say.
+    """
+    try:
+        message = verify(
+            headers_of(vector),
+            body_of(vector),
+            secrets=[Secret.parse(vector["secret"])],
+            now_s=vector["now"],
+            tolerance_s=vector["tolerance"],
+        )
+    except (SignatureError, UsageError):
+        is_valid = False
+    else:
+        is_valid = True
+        assert message.message_id == vector["id"]
+
+    assert is_valid is vector["valid"]
+
+
+@pytest.mark.parametrize("vector", of_scheme("body-hmac"))
+def test_judges_the_articles_vector(vector: dict[str, Any]) -> None:
+    """
+    The article's signature is made and checked as the article does it.
+    """
+    body, secret = body_of(vector), Secret.plain(vector["secret"])
+
+    assert sign_article(body, secret=secret) == vector["signature"]
+    headers = {"X-Webhook-Signature": vector["signature"]}
+    assert verify_article(headers, body, secrets=[OTHER, secret])
+    with pytest.raises(SignatureError):
+        verify_article(headers, body + b" ", secrets=[secret])
+
+
+def test_the_article_names_a_message_by_its_body() -> None:
+    """
+    The article sends no id: the same body is the same message, another is another.
+    """
+
+    def name(body: bytes) -> str:
+        headers = {"x-webhook-signature": sign_article(body, secret=SECRET)}
+        return verify_article(headers, body, secrets=[SECRET]).message_id
+
+    assert name(b"{}") == name(b"{}")
+    assert name(b"{}") != name(b"[]")
+
+
+@given(body=st.binary(max_size=200), at_s=st.integers(0, 10**12 - 1))
+def test_what_is_signed_verifies(body: bytes, at_s: int) -> None:
+    """
+    Any body at any time verifies with the secret it was signed with, and no other.
+    """
+    headers = signed(body, at_s=at_s)
+
+    assert verify(headers, body, secrets=[SECRET], now_s=at_s).timestamp_s == at_s
+    with pytest.raises(SignatureError):
+        verify(headers, body, secrets=[OTHER], now_s=at_s)
+    with pytest.raises(SignatureError):
+        verify(headers, body + b"\0", secrets=[SECRET], now_s=at_s)
+
+
+def test_the_public_library_accepts_what_we_sign() -> None:
+    """
+    The reference library verifies our signature over the same bytes.
+    """
+    body = b'{"type":"function_call.completed"}'
+    library = standardwebhooks.Webhook(SECRET.text)
+    headers = signed(body)
+
+    ours = headers["webhook-signature"].partition(",")[2]
+    theirs = library.sign(
+        "msg_1", standardwebhooks.webhooks.datetime.fromtimestamp(NOW_S), body.decode()
+    ).partition(",")[2]
+
+    assert ours == theirs
+
+
+def test_rotation_signs_with_and_accepts_any_live_secret() -> None:
+    """
+    During a rotation one request verifies with the old secret and with the new.
+    """
+    header = sign("msg_1", NOW_S, b"{}", secrets=[OTHER, SECRET])
+    headers = signed() | {"webhook-signature": header}
+
+    assert len(header.split(" ")) == 2
+    for live in ([SECRET], [OTHER], [OTHER, SECRET]):
+        assert verify(headers, b"{}", secrets=live, now_s=NOW_S)
+
+
+@pytest.mark.parametrize(
+    ("offset_s", "is_fresh"), [(-301, False), (-300, True), (300, True), (301, False)]
+)
+def test_the_tolerance_is_inclusive(offset_s: int, *, is_fresh: bool) -> None:
+    """
+    Three hundred seconds either way are accepted, one more is not.
+    """
+    headers = signed(at_s=NOW_S + offset_s)
+
+    if is_fresh:
+        assert verify(headers, b"{}", secrets=[SECRET], now_s=NOW_S)
+    else:
+        with pytest.raises(TimestampError):
+            verify(headers, b"{}", secrets=[SECRET], now_s=NOW_S)
+
+
+@pytest.mark.parametrize(
+    "name", ["webhook-id", "webhook-timestamp", "webhook-signature"]
+)
+def test_refuses_missing_and_doubled_headers(name: str) -> None:
+    """
+    Each header is given exactly once, in whatever case.
+    """
+    shouted = {key.upper(): value for key, value in signed().items()}
+    assert verify(shouted, b"{}", secrets=[SECRET], now_s=NOW_S)
+    missing = {key: value for key, value in signed().items() if key != name}
+    doubled = CIMultiDict(signed())
+    doubled.add(name.title(), signed()[name])
+
+    for headers in (missing, doubled):
+        with pytest.raises(SignatureError):
+            verify(headers, b"{}", secrets=[SECRET], now_s=NOW_S)
+
+
+@pytest.mark.parametrize(
+    "message_id", ["", "a.b", "a b", "a\r\nx: y", "é", "a" * 129, "../a"]
+)
+def test_signs_no_id_that_could_be_mistaken(message_id: str) -> None:
+    """
+    An id with dots, line ends or other surprises is refused when signing.
+    """
+    with pytest.raises(UsageError):
+        sign(message_id, NOW_S, b"{}", secrets=[SECRET])
+
+
+def test_signs_with_at_least_one_secret() -> None:
+    """
+    Nothing is sent unsigned.
+    """
+    with pytest.raises(UsageError):
+        sign("msg_1", NOW_S, b"{}", secrets=[])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "whsec_",
+        "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "whsec_c2hvcnQ=",
+        "whsec_" + "A" * 100,
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS!",
+        "whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "whsec_é",
+    ],
+)
+def test_refuses_bad_secrets_without_showing_them(text: str) -> None:
+    """
+    A secret that is empty, short, long or garbage is refused, unprinted.
+    """
+    with pytest.raises(UsageError) as refused:
+        Secret.parse(text)
+
+    tail = text.removeprefix("whsec_")
+    assert not tail or tail not in str(refused.value)
+
+
+def test_a_secret_is_never_shown() -> None:
+    """
+    Neither the text nor the key of a secret is in its representation.
+    """
+    shown = f"{SECRET!r} {SECRET} {[SECRET]}"
+
+    assert "MfKQ" not in shown
+    assert repr(SECRET.key) not in shown
+
+
+def test_errors_show_no_secret() -> None:
+    """
+    What a refusal says is a word for the log, not the signature that was wanted.
+    """
+    with pytest.raises(HarnessError) as refused:
+        verify(signed(b"x"), b"{}", secrets=[SECRET], now_s=NOW_S)
+
+    assert str(refused.value) == "webhook signature refused: no_match"
