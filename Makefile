@@ -39,7 +39,6 @@ layers: setup ## The floors of the house
 
 types: setup ## mypy, strict, packages and tests
 	$(BIN)/mypy
-	$(BIN)/mypy tests loadtests
 
 tests: setup ## All tests but the long ones
 	$(BIN)/python -m pytest -m "not long"
