@@ -10,7 +10,13 @@ event.
 from harness.resilience.attempt import Attempt, Execution, Handler
 from harness.resilience.backoff import delay_s as backoff_delay_s
 from harness.resilience.backoff import envelope_s as backoff_envelope_s
-from harness.resilience.budget import RetryBudget
+from harness.resilience.budget import (
+    Budget,
+    ConcurrencyBudget,
+    RetryBudget,
+    ThrottleBudget,
+    make_budget,
+)
 from harness.resilience.bulkhead import Bulkhead
 from harness.resilience.circuit import Circuit, CircuitPermit, CircuitRefusal
 from harness.resilience.circuit_breaker import CircuitBreaker
@@ -30,14 +36,17 @@ from harness.resilience.deadline import (
 from harness.resilience.lint import PipelineOrderWarning, lint_order
 from harness.resilience.options import (
     BackoffOptions,
+    BudgetOptions,
     BulkheadOptions,
     CircuitBreakerOptions,
+    ConcurrencyBudgetOptions,
     Jitter,
     PipelineOptions,
     PipelinesOptions,
     RateLimiterOptions,
     RetryBudgetOptions,
     RetryOptions,
+    ThrottleBudgetOptions,
 )
 from harness.resilience.outcome import (
     Classified,
@@ -57,6 +66,8 @@ __all__ = [
     "TRANSITIONS",
     "Attempt",
     "BackoffOptions",
+    "Budget",
+    "BudgetOptions",
     "Bulkhead",
     "BulkheadOptions",
     "Circuit",
@@ -70,6 +81,8 @@ __all__ = [
     "CircuitState",
     "Classified",
     "Classifier",
+    "ConcurrencyBudget",
+    "ConcurrencyBudgetOptions",
     "Deadline",
     "Execution",
     "GiveUp",
@@ -92,6 +105,8 @@ __all__ = [
     "RetryOptions",
     "Strategy",
     "StrategyKind",
+    "ThrottleBudget",
+    "ThrottleBudgetOptions",
     "TripRule",
     "backoff_delay_s",
     "backoff_envelope_s",
@@ -101,6 +116,7 @@ __all__ = [
     "deadline_scope",
     "earliest",
     "lint_order",
+    "make_budget",
     "next_step",
     "parse_retry_after",
 ]

@@ -93,6 +93,45 @@ class RetryBudgetOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ThrottleBudgetOptions:
+    """
+    Retries stop while failures outweigh successes, as gRPC does it.
+    """
+
+    tokens_max: float = 10.0
+    """A failed attempt takes one; there are no retries at half of these or fewer."""
+
+    token_ratio: float = 0.1
+    """What an attempt that succeeds gives back."""
+
+    def __post_init__(self) -> None:
+        check_options(
+            self,
+            tokens_max=self.tokens_max > 0,
+            token_ratio=self.token_ratio > 0,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConcurrencyBudgetOptions:
+    """
+    Of the calls under way a share may be retrying, as Envoy does it.
+    """
+
+    share: float = 0.2
+    retries_min: int = 3
+    """So many may be under way however few calls there are."""
+
+    def __post_init__(self) -> None:
+        check_options(
+            self, share=0 <= self.share <= 1, retries_min=self.retries_min >= 0
+        )
+
+
+BudgetOptions = RetryBudgetOptions | ThrottleBudgetOptions | ConcurrencyBudgetOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetryOptions:
     """
     Whether and when an attempt that failed is followed by another.
@@ -102,7 +141,9 @@ class RetryOptions:
     """Attempts per call, the first included."""
 
     backoff: BackoffOptions = BackoffOptions()
-    budget: RetryBudgetOptions | None = RetryBudgetOptions()
+    budget: BudgetOptions | None = RetryBudgetOptions()
+    """What keeps retries from multiplying the traffic; None for nothing."""
+
     retry_after_max_s: float = 120.0
     """A peer that asks for a longer wait is not asked again."""
 

@@ -11,7 +11,7 @@ from harness.clock import Clock
 from harness.errors import LimitExceededError
 from harness.ids import IdMint
 from harness.randomness import Randomness
-from harness.resilience.budget import RetryBudget
+from harness.resilience.budget import make_budget
 from harness.resilience.bulkhead import Bulkhead
 from harness.resilience.circuit_breaker import CircuitBreaker
 from harness.resilience.circuit_state import CircuitSnapshot, CircuitState
@@ -197,15 +197,10 @@ class Pipelines:
         clock, bus = self._clock, self._bus
         strategies: list[Strategy] = []
         if options.retry is not None:
-            allowance = options.retry.budget
             strategies.append(
                 Retry(
                     options=options.retry,
-                    budget=(
-                        None
-                        if allowance is None
-                        else RetryBudget(options=allowance, clock=clock)
-                    ),
+                    budget=make_budget(options.retry.budget, clock=clock),
                     clock=clock,
                     bus=bus,
                     draws=self._draws,

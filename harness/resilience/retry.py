@@ -15,10 +15,10 @@ from harness.errors import CircuitOpenError, DeadlineExceededError
 from harness.events import RetryGaveUp, RetryScheduled
 from harness.resilience.attempt import Attempt, Handler
 from harness.resilience.backoff import delay_s
-from harness.resilience.budget import RetryBudget
+from harness.resilience.budget import Budget
 from harness.resilience.circuit_state import CircuitState
 from harness.resilience.options import RetryOptions
-from harness.resilience.outcome import Classified
+from harness.resilience.outcome import Classified, Outcome
 from harness.resilience.strategy import StrategyKind
 
 _ASKED_JITTER_MAX_S = 1.0
@@ -116,6 +116,7 @@ class _Progress:
     What one call remembers between its attempts.
     """
 
+    retries: int = 0
     previous_s: float | None = None
     has_waited_for_circuit: bool = False
     last_error: Exception | None = None
@@ -136,7 +137,7 @@ class Retry:
         self,
         *,
         options: RetryOptions,
-        budget: RetryBudget | None,
+        budget: Budget | None,
         clock: Clock,
         bus: EventBus,
         draws: random.Random,
@@ -154,9 +155,18 @@ class Retry:
         The error of the last attempt leaves. A refusal after a failed attempt names
         that attempt's error as its cause.
         """
-        if self._budget is not None:
-            self._budget.deposit()
         progress = _Progress()
+        if self._budget is not None:
+            self._budget.begin()
+        try:
+            return await self._repeat(inner, attempt, progress)
+        finally:
+            if self._budget is not None:
+                self._budget.end(retries=progress.retries)
+
+    async def _repeat(
+        self, inner: Handler, attempt: Attempt, progress: _Progress
+    ) -> Any:
         current = attempt
         while True:
             try:
@@ -170,6 +180,7 @@ class Retry:
                 if current.classified is not None:
                     progress.last_error = error
             finally:
+                self._record(current.classified)
                 attempt.classified = current.classified
             await self._clock.sleep(wait_s)
             current = current.another()
@@ -222,8 +233,11 @@ class Retry:
             remaining_s=_remaining_s(attempt),
             draws=self._draws,
         )
-        if isinstance(step, RetryIn) and not self._may_spend():
+        if isinstance(step, GiveUp) or self._budget is None:
+            return step
+        if not self._budget.withdraw():
             return GiveUp(reason="budget")
+        progress.retries += 1
         return step
 
     def _after_rejection(
@@ -245,8 +259,11 @@ class Retry:
         progress.has_waited_for_circuit = True
         return RetryIn(delay_s=error.retry_after_s, reason=error.reason)
 
-    def _may_spend(self) -> bool:
-        return self._budget is None or self._budget.withdraw()
+    def _record(self, classified: Classified | None) -> None:
+        if self._budget is None or classified is None:
+            return
+        if classified.outcome is Outcome.SUCCESS or classified.retryable:
+            self._budget.record(succeeded=classified.outcome is Outcome.SUCCESS)
 
 
 def _remaining_s(attempt: Attempt) -> float | None:

@@ -76,7 +76,7 @@ async def test_amplification_stays_bounded(
     budget = make_budget(share=0.2, reserve_per_s=1, window_s=10)
     retries = 0
     for _ in range(60 * 50):
-        budget.deposit()
+        budget.begin()
         retries += budget.withdraw() + budget.withdraw()
         await clock.sleep(1 / 50)
 
