@@ -181,7 +181,8 @@ def mistakes_of(
     """
     found: dict[tuple[str, str], Mistake] = {}
     for detail in error.errors(include_url=False):
-        path = _document_path(document, detail["loc"])
+        is_missing = detail["type"] == "missing"
+        path = _document_path(document, detail["loc"], is_missing=is_missing)
         suggestion = None
         message = _message_of(detail)
         if detail["type"] == "extra_forbidden":
@@ -251,7 +252,9 @@ def _plain_scalar(node: Any) -> Any:
     return node
 
 
-def _document_path(document: Document, location: tuple[int | str, ...]) -> Path_:
+def _document_path(
+    document: Document, location: tuple[int | str, ...], *, is_missing: bool
+) -> Path_:
     """
     Drop the parts that pydantic adds for alternatives; only real keys stay.
     """
@@ -260,7 +263,7 @@ def _document_path(document: Document, location: tuple[int | str, ...]) -> Path_
         is_last = index == len(location) - 1
         if (*path, part) in document.places or _has(document.data, (*path, part)):
             path = (*path, part)
-        elif is_last and isinstance(part, str) and part.isidentifier():
+        elif is_missing and is_last and isinstance(part, str):
             parent = _get(document.data, path)
             path = (*path, part) if isinstance(parent, dict) else path
     return path

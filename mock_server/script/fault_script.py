@@ -129,7 +129,13 @@ class _KnownFault(FaultScript):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-_UNKNOWN = "unknown"
+_UNKNOWN = "<unknown>"
+
+
+def _tag_of(name: str) -> str:
+    # Tags stand in the place of a mistake and are dropped there, because no key of a
+    # document is called so.
+    return f"<{name}>"
 
 
 def _model_of(fault: type[Fault]) -> Any:
@@ -175,9 +181,10 @@ def _union_for(target: Target) -> Any:
             if isinstance(value, dict)
             else getattr(value, "fault", None)
         )
-        return name if isinstance(name, str) and name in known else _UNKNOWN
+        is_known = isinstance(name, str) and name in known
+        return _tag_of(name) if is_known else _UNKNOWN
 
-    members = [Annotated[model, Tag(name)] for name, model in known.items()]
+    members = [Annotated[model, Tag(_tag_of(name))] for name, model in known.items()]
     members.append(Annotated[_unknown_model(target), Tag(_UNKNOWN)])
     return Annotated[Union[tuple(members)], Discriminator(name_of)]  # noqa: UP007 - members are made here
 

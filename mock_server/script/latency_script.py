@@ -27,11 +27,12 @@ class LogNormalLatency(ScriptModel):
 
 
 def _kind_of(value: object) -> str:
-    return "log_normal" if isinstance(value, dict | LogNormalLatency) else "fixed"
+    return "<log_normal>" if isinstance(value, dict | LogNormalLatency) else "<fixed>"
 
 
 LatencyValue = Annotated[
-    Annotated[Duration, Tag("fixed")] | Annotated[LogNormalLatency, Tag("log_normal")],
+    Annotated[Duration, Tag("<fixed>")]
+    | Annotated[LogNormalLatency, Tag("<log_normal>")],
     Discriminator(_kind_of),
 ]
 """A fixed duration (seconds, once parsed), or a distribution."""
