@@ -22,6 +22,9 @@ from harness.errors import SubjectError, check_options
 LAST_LINES_MAX = 20
 """How many lines of a subject's output are quoted."""
 
+LINE_CHARS_MAX = 200
+"""Longer lines are cut where they are quoted; the file in the run's folder is whole."""
+
 _LAST_BYTES_MAX = 16 * 1024
 _POLL_S = 0.02
 _HEALTH_TIMEOUT_S = 2.0
@@ -161,7 +164,10 @@ class Subject:
         Return the end of what the process printed since its last start.
         """
         text = self._output()[-_LAST_BYTES_MAX:].decode(errors="replace")
-        return text.splitlines()[-LAST_LINES_MAX:]
+        return [
+            line if len(line) <= LINE_CHARS_MAX else f"{line[:LINE_CHARS_MAX]}…"
+            for line in text.splitlines()[-LAST_LINES_MAX:]
+        ]
 
     async def _wait_ready(self, process: asyncio.subprocess.Process) -> None:
         while not await self._is_ready():
