@@ -336,6 +336,40 @@ class RateLimiterPaused(Event):
     pause_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConcurrencyLimitChanged(Event):
+    """
+    An adaptive limiter lets more or fewer calls out at once.
+    """
+
+    limiter: str
+    from_limit: int
+    to_limit: int
+    reason: str
+    """``no_queue``, ``queue``, ``latency``, ``gradient`` or ``dropped``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HedgeStarted(Event):
+    """
+    An attempt took longer than most do, and a second one runs beside it.
+    """
+
+    operation: str
+    attempt_number: int
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FallbackUsed(Event):
+    """
+    A call was refused and is answered with something lesser.
+    """
+
+    operation: str
+    reason: str
+
+
 # Tools ------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ randomness, no polling, every permit returned on every way out, every decision a
 event.
 """
 
+from harness.resilience.adaptive_limiter import AdaptiveLimiter
 from harness.resilience.attempt import Attempt, Execution, Handler
 from harness.resilience.backoff import delay_s as backoff_delay_s
 from harness.resilience.backoff import envelope_s as backoff_envelope_s
@@ -33,17 +34,32 @@ from harness.resilience.deadline import (
     deadline_scope,
     earliest,
 )
+from harness.resilience.fallback import Degraded, Fallback
+from harness.resilience.hedging import Hedging
+from harness.resilience.limit_options import (
+    AdaptiveLimiterOptions,
+    BulkheadOptions,
+    LimitStrategy,
+    RateLimiterOptions,
+)
+from harness.resilience.limit_rules import (
+    AimdRule,
+    Gradient2Rule,
+    LimitRange,
+    LimitRule,
+    LimitSample,
+    VegasRule,
+)
 from harness.resilience.lint import PipelineOrderWarning, lint_order
 from harness.resilience.options import (
     BackoffOptions,
     BudgetOptions,
-    BulkheadOptions,
     CircuitBreakerOptions,
     ConcurrencyBudgetOptions,
+    HedgingOptions,
     Jitter,
     PipelineOptions,
     PipelinesOptions,
-    RateLimiterOptions,
     RetryBudgetOptions,
     RetryOptions,
     ThrottleBudgetOptions,
@@ -64,6 +80,9 @@ from harness.resilience.strategy import Strategy, StrategyKind
 
 __all__ = [
     "TRANSITIONS",
+    "AdaptiveLimiter",
+    "AdaptiveLimiterOptions",
+    "AimdRule",
     "Attempt",
     "BackoffOptions",
     "Budget",
@@ -84,10 +103,19 @@ __all__ = [
     "ConcurrencyBudget",
     "ConcurrencyBudgetOptions",
     "Deadline",
+    "Degraded",
     "Execution",
+    "Fallback",
     "GiveUp",
+    "Gradient2Rule",
     "Handler",
+    "Hedging",
+    "HedgingOptions",
     "Jitter",
+    "LimitRange",
+    "LimitRule",
+    "LimitSample",
+    "LimitStrategy",
     "OptionsFor",
     "Outcome",
     "Pipeline",
@@ -108,6 +136,7 @@ __all__ = [
     "ThrottleBudget",
     "ThrottleBudgetOptions",
     "TripRule",
+    "VegasRule",
     "backoff_delay_s",
     "backoff_envelope_s",
     "classify_error",

@@ -22,9 +22,18 @@ class Execution:
         call: What the caller wants done.
         attempts: How many attempts were started.
         committed: Whether output reached the caller.
+        may_hedge: Whether the call may be made twice at once.
     """
 
-    __slots__ = ("_ids", "_key", "attempts", "call", "committed", "operation")
+    __slots__ = (
+        "_ids",
+        "_key",
+        "attempts",
+        "call",
+        "committed",
+        "may_hedge",
+        "operation",
+    )
 
     def __init__(
         self,
@@ -33,11 +42,13 @@ class Execution:
         call: Handler,
         ids: IdMint,
         idempotency_key: str | None = None,
+        may_hedge: bool = False,
     ) -> None:
         self.operation = operation
         self.call = call
         self.attempts = 0
         self.committed = False
+        self.may_hedge = may_hedge
         self._ids = ids
         self._key = idempotency_key
 

@@ -14,7 +14,7 @@ from harness.errors import BulkheadFullError
 from harness.events import OperationRejected
 from harness.resilience.attempt import Attempt, Handler
 from harness.resilience.deadline import Deadline
-from harness.resilience.options import BulkheadOptions
+from harness.resilience.limit_options import BulkheadOptions
 from harness.resilience.strategy import StrategyKind
 
 _Turn = asyncio.Future[None]

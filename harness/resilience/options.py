@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from harness.errors import check_options
+from harness.resilience.limit_options import (
+    AdaptiveLimiterOptions,
+    BulkheadOptions,
+    RateLimiterOptions,
+)
 
 
 def _is_count_or_none(value: int | None) -> bool:
@@ -261,61 +266,30 @@ class CircuitBreakerOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimiterOptions:
+class HedgingOptions:
     """
-    How many calls per second go out, and how long one waits for its turn.
+    When a second attempt runs beside the first.
     """
 
-    rate_per_s: float = 100.0
-    burst: float = 200.0
-    """So much may go out at once after a quiet time."""
+    quantile: float = 0.95
+    """The first has to take longer than this share of recent calls."""
 
-    wait_max_s: float = 30.0
-    """Whoever would wait longer is refused at once."""
+    delay_min_s: float = 0.05
+    """And longer than this."""
 
-    waiting_max: int = 10_000
-    """So many wait at a time; further ones are refused."""
+    samples_min: int = 20
+    """Nothing is hedged before so many calls have succeeded."""
 
-    token_rate_per_s: float | None = None
-    """A second limit, on the tokens of the calls; None for none."""
-
-    token_burst: float | None = None
-    """So many tokens may go out at once; None for a minute's worth."""
-
-    pause_max_s: float = 3600.0
-    """A pause that the peer asks for never exceeds this."""
+    samples_max: int = 200
+    """So many recent calls are looked at."""
 
     def __post_init__(self) -> None:
         check_options(
             self,
-            rate_per_s=self.rate_per_s > 0,
-            burst=self.burst >= 1,
-            wait_max_s=self.wait_max_s >= 0,
-            waiting_max=self.waiting_max >= 0,
-            token_rate_per_s=self.token_rate_per_s is None or self.token_rate_per_s > 0,
-            token_burst=self.token_burst is None
-            or (self.token_rate_per_s is not None and self.token_burst >= 1),
-            pause_max_s=self.pause_max_s >= 0,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BulkheadOptions:
-    """
-    How many calls are under way at once, and how many wait for that.
-    """
-
-    permits_max: int = 100
-    waiting_max: int = 1_000
-    wait_max_s: float = 30.0
-    """Whoever has waited so long is refused."""
-
-    def __post_init__(self) -> None:
-        check_options(
-            self,
-            permits_max=self.permits_max >= 1,
-            waiting_max=self.waiting_max >= 0,
-            wait_max_s=self.wait_max_s >= 0,
+            quantile=0 < self.quantile < 1,
+            delay_min_s=self.delay_min_s >= 0,
+            samples_min=self.samples_min >= 1,
+            samples_max=self.samples_max >= self.samples_min,
         )
 
 
@@ -329,7 +303,9 @@ class PipelineOptions:
     """The time for a whole call, retries and waits included."""
 
     retry: RetryOptions | None = RetryOptions()
+    hedging: HedgingOptions | None = None
     circuit_breaker: CircuitBreakerOptions | None = CircuitBreakerOptions()
+    adaptive_limiter: AdaptiveLimiterOptions | None = None
     bulkhead: BulkheadOptions | None = None
     rate_limiter: RateLimiterOptions | None = RateLimiterOptions()
     attempt_timeout_s: float | None = 30.0

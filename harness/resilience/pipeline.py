@@ -74,6 +74,7 @@ class Pipeline:
         deadline: Deadline | None = None,
         idempotency_key: str | None = None,
         tokens: float = 0.0,
+        may_hedge: bool = False,
     ) -> T:
         """
         Make the call, as often as the strategies allow, and return its result.
@@ -85,6 +86,8 @@ class Pipeline:
                 current one and the pipeline's total timeout holds.
             idempotency_key: The key of the call; minted if None.
             tokens: What an attempt costs at a limit on tokens, beside one request.
+            may_hedge: Whether the call may be made twice at once: it has no tools and
+                no side effects.
 
         Raises:
             RejectedError: A strategy refused; nothing was attempted by the last try.
@@ -95,6 +98,7 @@ class Pipeline:
             call=call,
             ids=self._ids,
             idempotency_key=idempotency_key,
+            may_hedge=may_hedge,
         )
         attempt = Attempt(execution, deadline=self._deadline(deadline), tokens=tokens)
         self.in_flight += 1

@@ -19,8 +19,8 @@ from harness.errors import LimitExceededError, RateLimitedError
 from harness.events import OperationRejected, RateLimiterPaused, RateLimiterWaited
 from harness.resilience.attempt import Attempt, Handler
 from harness.resilience.deadline import Deadline
+from harness.resilience.limit_options import RateLimiterOptions
 from harness.resilience.meter import ROUNDING_S, Meter
-from harness.resilience.options import RateLimiterOptions
 from harness.resilience.outcome import Outcome
 from harness.resilience.strategy import StrategyKind
 

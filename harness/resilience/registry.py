@@ -11,10 +11,12 @@ from harness.clock import Clock
 from harness.errors import LimitExceededError
 from harness.ids import IdMint
 from harness.randomness import Randomness
+from harness.resilience.adaptive_limiter import AdaptiveLimiter
 from harness.resilience.budget import make_budget
 from harness.resilience.bulkhead import Bulkhead
 from harness.resilience.circuit_breaker import CircuitBreaker
 from harness.resilience.circuit_state import CircuitSnapshot, CircuitState
+from harness.resilience.hedging import Hedging
 from harness.resilience.options import PipelineOptions, PipelinesOptions
 from harness.resilience.outcome import Classifier
 from harness.resilience.pipeline import Pipeline
@@ -196,18 +198,30 @@ class Pipelines:
     ) -> list[Strategy]:
         clock, bus = self._clock, self._bus
         strategies: list[Strategy] = []
-        if options.retry is not None:
+        retry = options.retry
+        budget = None if retry is None else make_budget(retry.budget, clock=clock)
+        if retry is not None:
             strategies.append(
                 Retry(
-                    options=options.retry,
-                    budget=make_budget(options.retry.budget, clock=clock),
+                    options=retry,
+                    budget=budget,
                     clock=clock,
                     bus=bus,
                     draws=self._draws,
                 )
             )
+        if options.hedging is not None:
+            strategies.append(
+                Hedging(options=options.hedging, budget=budget, clock=clock, bus=bus)
+            )
         if breaker is not None:
             strategies.append(breaker)
+        if options.adaptive_limiter is not None:
+            strategies.append(
+                AdaptiveLimiter(
+                    name, options=options.adaptive_limiter, clock=clock, bus=bus
+                )
+            )
         if options.bulkhead is not None:
             strategies.append(
                 Bulkhead(name, options=options.bulkhead, clock=clock, bus=bus)
