@@ -102,6 +102,7 @@ class WebhookEmitter:
         """
         connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=None)
         no_timeout = aiohttp.ClientTimeout(total=None)
+        failure: Exception | None = None
         async with (
             aiohttp.ClientSession(
                 connector=connector, timeout=no_timeout, auto_decompress=False
@@ -118,9 +119,14 @@ class WebhookEmitter:
             self._start = start
             try:
                 yield
+            except Exception as error:  # noqa: BLE001 - raised below
+                # Inside the group it would come out wrapped in another exception.
+                failure = error
             finally:
                 self._start = None
                 self.forget()
+        if failure is not None:
+            raise failure
 
     def forget(self) -> None:
         """

@@ -1,0 +1,72 @@
+"""
+Chance and ids of the mock.
+"""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mock_server.draws import Draws, draw, mint, mint_hex
+
+KEYS = st.lists(st.one_of(st.text(), st.integers()), max_size=4)
+
+
+@given(seed=st.integers(), keys=KEYS)
+def test_a_draw_depends_on_its_keys_alone(seed: int, keys: list[str | int]) -> None:
+    """
+    The same seed and keys give the same number, between 0 and 1.
+    """
+    value = draw(seed, *keys)
+
+    assert 0 <= value < 1
+    assert value == Draws(seed).draw(*keys)
+
+
+def test_keys_are_told_apart() -> None:
+    """
+    Keys that only read the same when joined are not the same keys.
+    """
+    assert draw(1, "ab", "c") != draw(1, "a", "bc")
+    assert draw(1, "a") != draw(11, "a")
+
+
+def test_draws_are_spread() -> None:
+    """
+    Draws fill the range evenly.
+    """
+    tenths = Counter(int(draw(7, "spread", number) * 10) for number in range(5000))
+
+    assert set(tenths) == set(range(10))
+    assert all(400 < count < 600 for count in tenths.values())
+
+
+def test_mints_ids_of_the_asked_shape() -> None:
+    """
+    An id is its prefix and so many characters of its alphabet.
+    """
+    word = mint(1, "call_", "conversation", 2)
+    digits = mint_hex(1, "req_", "conversation", 2)
+
+    assert word.startswith("call_")
+    assert len(word) == len("call_") + 24
+    assert word.removeprefix("call_").isalnum()
+    assert len(digits) == len("req_") + 32
+    assert int(digits.removeprefix("req_"), 16)
+
+
+def test_ids_do_not_repeat() -> None:
+    """
+    Other keys give another id.
+    """
+    ids = {mint(1, "call_", number) for number in range(2000)}
+
+    assert len(ids) == 2000
+
+
+def test_a_draw_is_the_same_for_ever() -> None:
+    """
+    The numbers of a seed are part of what a seed promises: they do not change.
+    """
+    assert draw(7, "fault", "upstream.faults.0", 3) == 0.8548821286406774
+    assert mint(7, "call_", "a", 1) == "call_Ybz6aLe1AwIq0wkocqsrkBDJ"
