@@ -10,9 +10,10 @@ heavy.
 """
 
 import asyncio
+import importlib
 import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -23,11 +24,17 @@ from harness.randomness import Randomness
 from harness.simulation import WALL_EPOCH_S, LinkOptions, SimLoop
 from harness.testing.recorder import Recorder
 
+if TYPE_CHECKING:
+    from harness.testing.mocks import MockUpstream, WebhookEndpoint
+    from mock_server import MockOptions, RunningMock
+
 MARKER: Final = "virtual_time"
+
+_MARKER_OPTIONS: Final = frozenset({"seed", "latency_s", "steps_max"})
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
-_SEEDED: Final = frozenset({MARKER, "randomness", "ids"})
+_SEEDED: Final = frozenset({MARKER, "randomness"})
 """Fixtures that make a test depend on its seed."""
 
 try:
@@ -96,7 +103,13 @@ def _is_virtual(item: pytest.Item) -> bool:
 
 def _marker_options(item: pytest.Item) -> dict[str, Any]:
     marker = item.get_closest_marker(MARKER)
-    return {} if marker is None else dict(marker.kwargs)
+    if marker is None:
+        return {}
+    if marker.args or not _MARKER_OPTIONS.issuperset(marker.kwargs):
+        options = ", ".join(sorted(_MARKER_OPTIONS))
+        message = f"{item.nodeid}: {MARKER} takes {options}, each by its name"
+        raise pytest.UsageError(message)
+    return dict(marker.kwargs)
 
 
 def _seed_of(item: pytest.Item) -> int:
@@ -172,3 +185,47 @@ async def virtual_time() -> SimLoop:
     if not isinstance(loop, SimLoop):
         pytest.fail("virtual_time needs an async test run by pytest-asyncio")
     return loop
+
+
+@pytest.fixture
+def mock_options(randomness: Randomness) -> "MockOptions":
+    """
+    How the test's mock is set up; override it to name the service's own address.
+    """
+    mocks = importlib.import_module("harness.testing.mocks")
+    options: MockOptions = mocks.options_for_tests(randomness)
+    return options
+
+
+@_async_fixture
+async def running_mock(mock_options: "MockOptions") -> AsyncIterator["RunningMock"]:
+    """
+    A mock of this test's own: model API, tools and webhooks on one port.
+    """
+    mock_server = importlib.import_module("mock_server")
+    async with mock_server.running_mock(options=mock_options) as running:
+        yield running
+
+
+@pytest.fixture
+def mock_upstream(running_mock: "RunningMock", ids: IdMint) -> "MockUpstream":
+    """
+    The model API and the tools, to be scripted and broken.
+    """
+    mocks = importlib.import_module("harness.testing.mocks")
+    upstream: MockUpstream = mocks.MockUpstream(running_mock, api_key=ids.mint("sk"))
+    return upstream
+
+
+@pytest.fixture
+def webhook_endpoint(
+    running_mock: "RunningMock", mock_options: "MockOptions"
+) -> "WebhookEndpoint":
+    """
+    The endpoint that takes what the service under test sends, and verifies it.
+    """
+    mocks = importlib.import_module("harness.testing.mocks")
+    endpoint: WebhookEndpoint = mocks.WebhookEndpoint(
+        running_mock, secret=mock_options.webhook_secret
+    )
+    return endpoint
