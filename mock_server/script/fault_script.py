@@ -181,8 +181,9 @@ def _union_for(target: Target) -> Any:
             if isinstance(value, dict)
             else getattr(value, "fault", None)
         )
-        is_known = isinstance(name, str) and name in known
-        return _tag_of(name) if is_known else _UNKNOWN
+        if isinstance(name, str) and name in known:
+            return _tag_of(name)
+        return _UNKNOWN
 
     members = [Annotated[model, Tag(_tag_of(name))] for name, model in known.items()]
     members.append(Annotated[_unknown_model(target), Tag(_UNKNOWN)])
