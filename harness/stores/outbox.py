@@ -13,6 +13,7 @@ from harness.stores.ports import (
     DeadLetter,
     Delivered,
     DeliveryAttempt,
+    DeliveryState,
     GiveUp,
     NewMessage,
     NextStep,
@@ -156,7 +157,7 @@ def finish(
         due_us=due_us,
         ended_us=now_us if has_ended else None,
         reason=reason,
-        last_error=None if state == "delivered" else attempt.reason,
+        last_error=None if state is DeliveryState.DELIVERED else attempt.reason,
     )
     if not is_ours:
         return False
@@ -178,14 +179,14 @@ def finish(
     return True
 
 
-def _state_after(step: NextStep) -> tuple[str, int | None, str | None]:
+def _state_after(step: NextStep) -> tuple[DeliveryState, int | None, str | None]:
     match step:
         case Delivered():
-            return "delivered", None, None
+            return DeliveryState.DELIVERED, None, None
         case RetryAt(due_s=due_s):
-            return "waiting", to_us(due_s), None
+            return DeliveryState.WAITING, to_us(due_s), None
         case GiveUp(reason=reason):
-            return "dead", None, reason
+            return DeliveryState.DEAD, None, reason
 
 
 def insert_attempt(

@@ -27,6 +27,7 @@ from harness.stores import (
     ClaimedDelivery,
     DeliveryAttempt,
     NextStep,
+    RetryAt,
     Store,
 )
 from harness.webhooks.endpoint import Endpoint, make_headers
@@ -239,9 +240,12 @@ class WebhookSender:
         task.add_done_callback(lambda done: self._ended_one(claimed.endpoint, done))
 
     def _ended_one(self, endpoint: str, task: asyncio.Task[None]) -> None:
-        self._in_flight[endpoint] -= 1
         self._tasks.discard(task)
-        self.wake()
+        was_full = self._in_flight[endpoint] >= self._options.in_flight_max
+        self._in_flight[endpoint] -= 1
+        if was_full:
+            # Something may have waited for this slot; else nothing has changed.
+            self.wake()
 
     async def _deliver(self, claimed: ClaimedDelivery) -> None:
         with trace_scope(claimed.trace_id):
@@ -274,6 +278,9 @@ class WebhookSender:
                 ),
             )
             if await self._record(claimed, attempt, step):
+                if isinstance(step, RetryAt):
+                    # It may be due before anything else that is known of.
+                    self.wake()
                 self._bus.publish(step_taken(claimed, attempt, step, now_s))
 
     async def _attempt(self, claimed: ClaimedDelivery) -> Answer:

@@ -53,6 +53,8 @@ class Counter:
         ids: IdMint,
         bus: EventBus,
         options: ReceiverOptions | None = None,
+        *,
+        is_telling: bool = True,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -62,7 +64,9 @@ class Counter:
         self.receiver = WebhookReceiver(
             store=store,
             secrets=[OTHER, SECRET],
-            messages=MessageFactory(endpoint="default", clock=clock, ids=ids),
+            messages=MessageFactory(endpoint="default", clock=clock, ids=ids)
+            if is_telling
+            else None,
             clock=clock,
             bus=bus,
             on_resolved=self._on_resolved,
@@ -184,6 +188,22 @@ async def test_applies_a_result(
         WebhookEnqueued,
     ]
     assert {each.trace_id for each in recorder.envelopes} == {TRACE}
+
+
+async def test_applies_a_result_that_nobody_is_told_of(
+    store: SqliteStore, clock: Clock, ids: IdMint, bus: EventBus, recorder: Recorder
+) -> None:
+    """
+    A service without a webhook target resolves its calls and enqueues nothing.
+    """
+    quiet = Counter(store, clock, ids, bus, is_telling=False)
+    await quiet.open_call()
+
+    assert (await quiet.take()).body == {"status": "received"}
+
+    assert await quiet.state() is CallState.COMPLETED
+    assert await sent_bodies(store) == []
+    assert recorder.of(WebhookEnqueued) == []
 
 
 async def test_applies_a_failure(counter: Counter, store: SqliteStore) -> None:

@@ -777,7 +777,10 @@ async def test_a_longer_schedule_is_kept(
     endpoint = await open_endpoint(answering(500))
     schedule = RetrySchedule.standard()
 
-    async with open_desk(endpoint, schedule=schedule) as desk:
+    # Looking into the store every few seconds for three days takes its time.
+    options = SenderOptions(poll_s=3600.0)
+
+    async with open_desk(endpoint, schedule=schedule, options=options) as desk:
         await desk.send()
         await recorder.wait_recorded(WebhookDead)
 
