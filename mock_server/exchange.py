@@ -41,8 +41,6 @@ class Exchange:
 
     Args:
         core: The parts of the mock.
-        profiles: The latency of a surface by what it is asked for; see
-            :meth:`use_profiles`.
     """
 
     def __init__(self, core: Core) -> None:
@@ -172,7 +170,7 @@ class Exchange:
             headers=request.headers,
             rule=answer.rule,
         )
-        hits = () if surface.is_silent else core.injector.choose(moment)
+        hits = core.injector.choose(moment)
         contexts = [self._context(hit, moment, request) for hit in hits]
         reply = answer.reply
         for hit, context in zip(hits, contexts, strict=True):

@@ -53,6 +53,17 @@ class ActiveFault:
     rule: int | None = None
     """The rule whose replies it is for, unless it is for all of them."""
 
+    def announce(self) -> dict[str, str]:
+        """
+        Return the fields of the event that says it was added.
+        """
+        return {
+            "fault_id": self.fault_id,
+            "fault": self.fault.name,
+            "target": self.target,
+            "source": self.source,
+        }
+
     def describe(self) -> dict[str, Any]:
         """
         Return it as the control API shows it.

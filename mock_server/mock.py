@@ -117,6 +117,7 @@ class Mock:
             DocumentError: It has mistakes; nothing changed.
         """
         self.load(script_of(document), source=document.data)
+        self._tell_faults()
 
     def reset(self) -> None:
         """
@@ -184,12 +185,17 @@ class Mock:
         """
         core = self.core
         core.events.publish("mock_started", seed=core.draws.seed, version=VERSION)
+        self._tell_faults()
         try:
             async with self._emitter.running():
                 yield
         finally:
             self.stop()
             core.events.close()
+
+    def _tell_faults(self) -> None:
+        for active in self.core.injector:
+            self.core.events.publish("fault_added", **active.announce())
 
     def stop(self) -> None:
         """

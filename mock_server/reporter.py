@@ -21,6 +21,7 @@ _END_KINDS = {
     Target.WEBHOOK_ENDPOINT: "webhook_received",
 }
 _TOOL_REFUSED = "tool_refused"
+_DROPS_TOLD_EVERY = 1000
 _FIRST_SUCCESS, _FIRST_REDIRECT = 200, 300
 
 
@@ -63,6 +64,7 @@ class Reporter:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._told_at = 1
 
     def open(
         self, surface: Surface, request: SurfaceRequest, world: World, answer: Answer
@@ -77,6 +79,7 @@ class Reporter:
             world=world.name,
             at_us=int(request.received_s * 1e6),
         )
+        self._tell_drops()
         entry.conversation = keys.conversation
         entry.turn = keys.turn
         entry.attempt_number = keys.attempt_number
@@ -105,6 +108,8 @@ class Reporter:
         for hit in decided.hits:
             name = hit.active.fault.name
             self._core.metrics.faults.labels(name, surface.target).inc()
+            if surface.is_silent:
+                continue
             self._core.events.publish(
                 "fault_applied",
                 trace_id=request.trace_id,
@@ -167,6 +172,12 @@ class Reporter:
             if surface.target is Target.TOOLS and not has_run:
                 kind = _TOOL_REFUSED
         self._core.events.publish(kind, trace_id=request.trace_id, **fields)
+
+    def _tell_drops(self) -> None:
+        dropped = self._core.worlds.budget.dropped
+        if dropped >= self._told_at:
+            self._told_at = dropped + _DROPS_TOLD_EVERY
+            self._core.events.publish("journal_dropped", dropped=dropped)
 
     def _measure(self, surface: str, written: Written, elapsed_s: float) -> None:
         metrics = self._core.metrics

@@ -225,6 +225,8 @@ class PlanWriter:
         request = self._request
         names = {name.lower() for name, _ in head.headers}
         headers = [*head.headers, *self._late_headers()]
+        if head.status in _NO_BODY:
+            headers = [header for header in headers if header[0] != "content-length"]
         if "date" not in names:
             headers.append(("date", formatdate(self._clock.wall(), usegmt=True)))
         if self._is_chunked:

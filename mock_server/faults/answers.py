@@ -149,9 +149,14 @@ class RateLimited(SaysWhen):
         """
         Return the 429.
         """
-        return error_plan(
-            plan, context, 429, headers=self.retry_headers(context.wall_s)
-        )
+        headers = self.retry_headers(context.wall_s)
+        if context.target is Target.UPSTREAM:
+            headers += (
+                ("x-ratelimit-limit-requests", "10000"),
+                ("x-ratelimit-remaining-requests", "0"),
+                ("x-ratelimit-reset-requests", f"{self.retry_after or 1:g}s"),
+            )
+        return error_plan(plan, context, 429, headers=headers)
 
 
 class QuotaExhausted(Fault):

@@ -116,6 +116,7 @@ def head_of(plan: Plan) -> Head | None:
     return next((step for step in plan if isinstance(step, Head)), None)
 
 
+_ROOM_HEADERS = "x-ratelimit-"
 _BODY_HEADERS = frozenset(
     {"content-type", "content-length", "content-encoding", "transfer-encoding"}
 )
@@ -134,10 +135,12 @@ def answer_instead(
     """
     head = head_of(plan)
     added = {name.lower() for name, _ in headers}
+    # An account that is refused does not say how much room it has.
     kept = tuple(
         (name, value)
         for name, value in (head.headers if head else ())
         if name.lower() not in _BODY_HEADERS | added
+        and not name.lower().startswith(_ROOM_HEADERS)
     )
     framing = (("content-type", content_type), ("content-length", str(len(body))))
     answer = Head(status, framing + kept + headers)

@@ -246,13 +246,7 @@ class Control:
         except TooManyFaultsError:
             message = f"there are {core.limits.faults_max} faults; remove one first"
             raise RequestError(422, "too_many_faults", message) from None
-        core.events.publish(
-            "fault_added",
-            fault_id=active.fault_id,
-            fault=active.fault.name,
-            target=active.target,
-            source=active.source,
-        )
+        core.events.publish("fault_added", **active.announce())
         return _json(active.describe(), status=201)
 
     async def _delete_faults(

@@ -492,3 +492,40 @@ async def test_unknown_requests_get_a_reason(
 
     assert answer.status == status
     assert set(answer.json["error"]) == {"code", "message"}
+
+
+async def test_the_faults_of_a_script_are_told(clock: LoopClock) -> None:
+    """
+    A script that is put tells its faults, each under its place.
+    """
+    other = b"upstream: {faults: [{fault: status}]}"
+    async with mock_in_test(SCRIPT, clock=clock) as mock:
+        await _control(mock, "PUT", "script", other)
+        [added] = mock.of("fault_added")
+
+    assert (added["fault_id"], added["source"]) == ("upstream.faults.0", "script")
+
+
+async def test_drops_of_the_journal_are_told(clock: LoopClock) -> None:
+    """
+    The first drop is an event; not each one is.
+    """
+    options = MockOptions(port=0, limits=Limits(journal_entries_max=1))
+    async with mock_in_test(SCRIPT, options, clock=clock) as mock:
+        for _ in range(5):
+            await mock.chat()
+        [dropped] = mock.of("journal_dropped")
+
+    assert dropped["dropped"] == 1
+
+
+async def test_an_outage_takes_the_list_of_models_along(clock: LoopClock) -> None:
+    """
+    Faults of the model API hit all of it.
+    """
+    script = "upstream: {faults: [{fault: status}]}"
+    async with mock_in_test(script, clock=clock) as mock:
+        headers = {"authorization": "Bearer k"}
+        answer = await mock.send("GET", "/v1/models", headers=headers)
+
+    assert answer.status == 503
