@@ -23,7 +23,13 @@ from mock_server.script.templates import (
     has_template,
     to_json,
 )
-from mock_server.wire import FunctionTool, Tool, scripted_error
+from mock_server.wire import (
+    FunctionTool,
+    JsonObjectFormat,
+    JsonSchemaResponseFormat,
+    Tool,
+    scripted_error,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +107,19 @@ def auto_call(tool: Tool) -> DrawnCall:
 
 def default_text(seen: Seen) -> str:
     """
-    Return the text that answers when nothing else is scripted.
+    Return the text that answers when nothing else is scripted, in the form asked for.
     """
+    match seen.request.response_format:
+        case JsonSchemaResponseFormat(json_schema=form):
+            raw = bytes(form.schema)
+            return to_json(value_for(orjson.loads(raw)) if raw else {})
+        case JsonObjectFormat():
+            return to_json({"message": _plain_text(seen)})
+        case _:
+            return _plain_text(seen)
+
+
+def _plain_text(seen: Seen) -> str:
     if seen.results:
         answers = "; ".join(result.content for result in seen.results)
         return f"The tools answered: {answers}"

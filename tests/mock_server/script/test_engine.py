@@ -281,3 +281,32 @@ def test_auto_calls_a_tool_and_then_answers(ask: Ask, play: Play) -> None:
     assert player.text(ask(messages=loop("22"), tools=tools)) == (
         "The tools answered: 22"
     )
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ({"type": "text"}, "You said: json"),
+        ({"type": "json_object"}, '{"message":"You said: json"}'),
+        (
+            {
+                "type": "json_schema",
+                "json_schema": {
+                    "name": "w",
+                    "schema": {
+                        "type": "object",
+                        "properties": {"n": {"type": "integer"}},
+                    },
+                },
+            },
+            '{"n":1}',
+        ),
+    ],
+)
+def test_unscripted_text_has_the_form_asked_for(
+    ask: Ask, play: Play, form: dict[str, Any], text: str
+) -> None:
+    """
+    Without a script a structured answer still follows its schema.
+    """
+    assert play("{}").text(ask("json", response_format=form)) == text
