@@ -4,7 +4,7 @@ How a pipeline behaves: one frozen object per strategy, which refuses nonsense.
 A strategy whose options are None is switched off.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harness.errors import check_options
@@ -307,7 +307,7 @@ class PipelineOptions:
     circuit_breaker: CircuitBreakerOptions | None = CircuitBreakerOptions()
     adaptive_limiter: AdaptiveLimiterOptions | None = None
     bulkhead: BulkheadOptions | None = None
-    rate_limiter: RateLimiterOptions | None = RateLimiterOptions()
+    rate_limiter: RateLimiterOptions | None = field(default_factory=RateLimiterOptions)
     attempt_timeout_s: float | None = 30.0
     """The time for one attempt, counted from when all permits are there."""
 
