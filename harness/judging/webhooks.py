@@ -10,7 +10,7 @@ attempt may still come, and else it is lost.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from harness.judging.entities import Delivery, Record
 from harness.judging.ruling import Finding, finding
@@ -152,6 +152,7 @@ def _owed_for_calls(
     due_us = timeline.end_us - patience_us(promise.webhook)
     told = {record.get("tool_call_id") for record in enqueued.values()}
     told |= {each.record.get("tool_call_id") for each in timeline.deliveries}
+    seen: set[Any] = set()
     told_chats = {record.get("callback_id") for record in enqueued.values()}
     told_chats |= {each.record.get("callback_id") for each in timeline.deliveries}
     for attempt in timeline.attempts:
@@ -160,6 +161,9 @@ def _owed_for_calls(
             continue
         for result in attempt.received.get("tool_results") or ():
             tool_call_id = result.get("tool_call_id")
+            if tool_call_id in seen:
+                continue
+            seen.add(tool_call_id)
             if tool_call_id in told:
                 yield None
             else:
@@ -167,7 +171,6 @@ def _owed_for_calls(
                     f"tool call {tool_call_id} has ended and no message tells of it",
                     [attempt.seq, call.ended_seq],
                 )
-            told.add(tool_call_id)
     for call in timeline.calls:
         ended_us = call.ended_us
         if call.callback_id is None or ended_us is None or ended_us > due_us:

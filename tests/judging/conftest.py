@@ -37,7 +37,9 @@ class Log:
             record["seq"] = seq
         return self._records
 
-    def run(self, *, end_s: float, mode: str = "live", reason: str = "finished") -> Self:
+    def run(
+        self, *, end_s: float, mode: str = "live", reason: str = "finished"
+    ) -> Self:
         """
         Add the beginning and the end of a run.
         """
@@ -169,7 +171,9 @@ class Log:
             **values,
         )
 
-    def circuit(self, at_s: float, from_: str, to: str, **fields: Any) -> dict[str, Any]:
+    def circuit(
+        self, at_s: float, from_: str, to: str, **fields: Any
+    ) -> dict[str, Any]:
         """
         Add a transition.
         """

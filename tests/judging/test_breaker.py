@@ -2,14 +2,14 @@
 The breaker's promise, judged from the mock's side alone.
 """
 
+from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 import pytest
 
 from harness.judging import Timeline, breaker_evidence
 from harness.scenario import Promise
-
-D = 2.0
 
 
 def _outage(log: Any, *, calls: int, from_s: float = 1.0, gap_s: float = 0.1) -> None:
@@ -67,7 +67,9 @@ def test_a_kept_break_is_seen(log: Any, promise: Promise) -> None:
         log.attempt(name, 1.01, end_s=1.02, status=503)
     for index in range(10):
         at_s = 1.3 + index * 0.15
-        log.call(f"late-{index}", at_s, end_s=at_s + 0.01, outcome="refused", status=503)
+        log.call(
+            f"late-{index}", at_s, end_s=at_s + 0.01, outcome="refused", status=503
+        )
     log.call("probe", 3.1, end_s=3.3)
     log.attempt("probe", 3.11, end_s=3.2)
     log.run(end_s=10.0)
@@ -216,68 +218,130 @@ def test_attempts_that_cannot_be_joined_prove_nothing(
     assert breaker_evidence(Timeline(log.records()), promise).forbidden == ()
 
 
-@pytest.mark.parametrize("jitter", range(20))
+@dataclass
+class ModelBreaker:
+    """
+    A breaker in a few lines; each option is a way to get it wrong.
+    """
+
+    threshold: int = 3
+    break_s: float = 2.0
+    probes_max: int = 3
+    is_on: bool = True
+    state: str = "closed"
+    generation: int = 0
+    opened_s: float = 0.0
+    failures: int = 0
+    successes: int = 0
+    probes: set[str] = field(default_factory=set)
+
+    def admits(self, name: str, now_s: float) -> bool:
+        """
+        Say whether a call may go on.
+        """
+        if not self.is_on:
+            return True
+        if self.state == "open" and now_s >= self.opened_s + self.break_s:
+            self._go("half_open")
+        if self.state == "half_open" and len(self.probes) < self.probes_max:
+            self.probes.add(name)
+            return True
+        return self.state == "closed"
+
+    def settle(self, name: str, generation: int, now_s: float, *, good: bool) -> None:
+        """
+        Take an outcome in.
+        """
+        if generation != self.generation:
+            return
+        self.probes.discard(name)
+        self.failures = 0 if good else self.failures + 1
+        self.successes += good
+        if not good and (self.state == "half_open" or self.failures >= self.threshold):
+            self.opened_s = now_s
+            self._go("open")
+        elif self.state == "half_open" and self.successes >= 3:
+            self._go("closed")
+
+    def _go(self, state: str) -> None:
+        self.state = state
+        self.generation += 1
+        self.failures = self.successes = 0
+        self.probes.clear()
+
+
+def _drive(
+    log: Any, breaker: ModelBreaker, chance: Random, *, answer_s: float = 0.2
+) -> None:
+    """
+    Write what a service with that breaker does in an outage, on a busy machine.
+
+    It is slow to send what it admitted and slow to notice what came back.
+    """
+    noticed: list[tuple[float, str, int, bool]] = []
+    for index in range(500):
+        now_s = 1.0 + index * 0.05
+        noticed.sort()
+        while noticed and noticed[0][0] <= now_s:
+            at_s, settled, generation, good = noticed.pop(0)
+            breaker.settle(settled, generation, at_s, good=good)
+        name = f"call-{index}"
+        if not breaker.admits(name, now_s):
+            end_s = now_s + chance.uniform(0, 0.05)
+            log.call(name, now_s, end_s=end_s, outcome="refused", status=503)
+            continue
+        received_s = now_s + chance.uniform(0, 0.3)
+        good = not 5.0 <= received_s < 15.0
+        ended_s = received_s + (
+            chance.uniform(answer_s / 2, answer_s) if good else 0.02
+        )
+        seen_s = ended_s + chance.uniform(0, 0.3)
+        noticed.append((seen_s, name, breaker.generation, good))
+        log.attempt(name, received_s, end_s=ended_s, status=200 if good else 503)
+        end_s = seen_s + chance.uniform(0, 0.3)
+        outcome, status = ("answered", 200) if good else ("failed", 502)
+        log.call(name, now_s, end_s=end_s, outcome=outcome, status=status)
+    log.run(end_s=40.0)
+
+
+@pytest.mark.parametrize("mode", ["live", "virtual"])
+@pytest.mark.parametrize("seed", range(20))
 def test_a_correct_breaker_is_never_blamed(
-    jitter: int, log: Any, promise: Promise
+    seed: int, mode: str, log: Any, promise: Promise
 ) -> None:
     """
     A breaker that works, however slow the machine, forbids itself nothing.
     """
-    from random import Random  # noqa: PLC0415 - the model of a service needs its own chance
+    _drive(log, ModelBreaker(), Random(seed))  # noqa: S311 - a seeded model
 
-    random = Random(jitter)  # noqa: S311 - a seeded model
-    _drive_model_service(log, random)
-    log.run(end_s=40.0)
-
-    evidence = breaker_evidence(Timeline(log.records()), promise)
+    evidence = breaker_evidence(Timeline(log.records(), mode=mode), promise)
 
     assert evidence.forbidden == ()
     assert evidence.crowded == ()
     assert evidence.was_exercised
 
 
-def _drive_model_service(log: Any, random: Any) -> None:
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param({"is_on": False}, id="none"),
+        pytest.param({"threshold": 60}, id="opens-late"),
+        pytest.param({"break_s": 0.5}, id="break-too-short"),
+        pytest.param({"probes_max": 30}, id="unlimited-probes"),
+    ],
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_broken_breaker_is_found_out(
+    seed: int, broken: dict[str, Any], log: Any, promise: Promise
+) -> None:
     """
-    Write what a correct service does: outcomes are noticed late, admission is early.
+    On the same busy machine each planted bug is seen from the outside.
     """
-    state, failures, successes, opened_s, generation = "closed", 0, 0, 0.0, 0
-    probes: set[str] = set()
-    noticed: list[tuple[float, str, int, bool]] = []
-    for index in range(500):
-        now_s = 1.0 + index * 0.05
-        noticed.sort()
-        while noticed and noticed[0][0] <= now_s:
-            at_s, name, its_generation, is_good = noticed.pop(0)
-            if its_generation != generation:
-                continue
-            probes.discard(name)
-            if state == "half_open":
-                successes = successes + 1 if is_good else 0
-                if not is_good:
-                    state, opened_s, generation = "open", at_s, generation + 1
-                elif successes >= 3:
-                    state, failures, generation = "closed", 0, generation + 1
-            elif state == "closed":
-                failures = 0 if is_good else failures + 1
-                if failures >= 3:
-                    state, opened_s, generation = "open", at_s, generation + 1
-        if state == "open" and now_s >= opened_s + D:
-            state, successes, generation = "half_open", 0, generation + 1
-            probes.clear()
-        name = f"call-{index}"
-        is_refused = state == "open" or (state == "half_open" and len(probes) >= 3)
-        if is_refused:
-            end_s = now_s + random.uniform(0, 0.05)
-            log.call(name, now_s, end_s=end_s, outcome="refused", status=503)
-            continue
-        if state == "half_open":
-            probes.add(name)
-        received_s = now_s + random.uniform(0, 0.3)
-        is_good = not 5.0 <= received_s < 15.0
-        ended_s = received_s + random.uniform(0.01, 0.2 if is_good else 0.03)
-        seen_s = ended_s + random.uniform(0, 0.3)
-        end_s = seen_s + random.uniform(0, 0.3)
-        noticed.append((seen_s, name, generation, is_good))
-        log.attempt(name, received_s, end_s=ended_s, status=200 if is_good else 503)
-        outcome, status = ("answered", 200) if is_good else ("failed", 502)
-        log.call(name, now_s, end_s=end_s, outcome=outcome, status=status)
+    # Probes that are answered at once cannot be seen to overlap.
+    answer_s = 1.0 if "probes_max" in broken else 0.2
+    chance = Random(seed)  # noqa: S311 - a seeded model
+    _drive(log, ModelBreaker(**broken), chance, answer_s=answer_s)
+
+    evidence = breaker_evidence(Timeline(log.records()), promise)
+
+    assert evidence.forbidden or evidence.crowded

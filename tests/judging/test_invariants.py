@@ -1,0 +1,438 @@
+"""
+Every invariant holds on a good log, breaks on a planted bug, and else says nothing.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness.judging import INVARIANTS, Status, Timeline, judge_invariants
+from harness.scenario import Promise
+
+Plant = Callable[[Any], Any]
+
+BUGS: dict[str, tuple[int, Plant]] = {}
+"""What goes wrong, which invariant must say so, and how it looks in the log."""
+
+
+def _bug(number: int) -> Callable[[Plant], Plant]:
+    def keep(plant: Plant) -> Plant:
+        BUGS[plant.__name__.strip("_")] = (number, plant)
+        return plant
+
+    return keep
+
+
+def _good_chat(log: Any, name: str = "good", at_s: float = 1.0) -> None:
+    """
+    Write a chat of two turns with one tool and one webhook, all as it should be.
+    """
+    tool_call = {
+        "tool_call_id": f"tc-{name}",
+        "name": "get_weather",
+        "arguments": '{"city": "Paris"}',
+    }
+    log.call(name, at_s, end_s=at_s + 0.5, answer="22 °C")
+    log.attempt(
+        name,
+        at_s + 0.01,
+        end_s=at_s + 0.05,
+        tool_calls=[tool_call],
+        received={"idempotency_key": f"{name}-1"},
+    )
+    log.add(
+        at_s + 0.1,
+        "mock",
+        "tool_executed",
+        tool="get_weather",
+        tool_call_id=f"tc-{name}",
+        execution_number=1,
+        status=200,
+        trace_id=name,
+    )
+    log.attempt(
+        name,
+        at_s + 0.2,
+        end_s=at_s + 0.3,
+        turn=2,
+        received={
+            "idempotency_key": f"{name}-2",
+            "tool_results": [{"tool_call_id": f"tc-{name}", "content": "{}"}],
+        },
+    )
+    message = {"message_id": f"msg-{name}", "tool_call_id": f"tc-{name}"}
+    log.add(at_s + 0.15, "service", "webhook_enqueued", endpoint="default", **message)
+    log.webhook(f"msg-{name}", at_s + 0.4, trace_id=name, tool_call_id=f"tc-{name}")
+
+
+@_bug(1)
+def _call_that_never_ends(log: Any) -> None:
+    log.call("open", 1.0)
+
+
+@_bug(1)
+def _call_that_ends_twice(log: Any) -> None:
+    log.call("twice", 1.0, end_s=1.2)
+    log.attempt("twice", 1.05, end_s=1.1)
+    log.add(
+        1.3, "caller", "call_ended", call_id="twice", outcome="failed", trace_id="twice"
+    )
+
+
+@_bug(2)
+def _success_from_errors(log: Any) -> None:
+    log.call("lie", 1.0, end_s=1.2)
+    log.attempt("lie", 1.05, end_s=1.1, status=503)
+
+
+@_bug(2)
+def _success_from_nothing(log: Any) -> None:
+    _good_chat(log, "good")
+    log.call("lie", 2.0, end_s=2.2)
+
+
+@_bug(3)
+def _truncated_stream_accepted(log: Any) -> None:
+    log.call("cut", 1.0, end_s=1.2)
+    log.attempt("cut", 1.05, end_s=1.1, answer_valid=False, faults=["truncate"])
+
+
+@_bug(4)
+def _one_attempt_too_many(log: Any) -> None:
+    log.call("many", 1.0, end_s=2.0, outcome="failed", status=502)
+    for number in range(1, 4):
+        at_s = 1.0 + number * 0.2
+        log.attempt("many", at_s, end_s=at_s + 0.01, status=500, number=number)
+
+
+@_bug(5)
+def _retry_on_400(log: Any) -> None:
+    log.call("bad", 1.0, end_s=2.0, outcome="failed", status=502)
+    log.attempt("bad", 1.1, end_s=1.11, status=400)
+    log.attempt("bad", 1.3, end_s=1.31, status=400, number=2)
+
+
+@_bug(5)
+def _retry_on_quota(log: Any) -> None:
+    log.call("bad", 1.0, end_s=2.0, outcome="failed", status=502)
+    log.attempt("bad", 1.1, end_s=1.11, status=429, faults=["quota_exhausted"])
+    log.attempt("bad", 1.3, end_s=1.31, number=2)
+
+
+@_bug(6)
+def _retry_after_ignored(log: Any) -> None:
+    log.call("hasty", 1.0, end_s=3.0)
+    log.attempt("hasty", 1.1, end_s=1.11, status=429, retry_after_s=1.0)
+    log.attempt("hasty", 1.4, end_s=1.5, number=2)
+
+
+@_bug(9)
+def _new_key_per_attempt(log: Any) -> None:
+    log.call("keys", 1.0, end_s=3.0)
+    log.attempt("keys", 1.1, end_s=1.11, status=500, received={"idempotency_key": "a"})
+    log.attempt("keys", 1.4, end_s=1.5, number=2, received={"idempotency_key": "b"})
+
+
+@_bug(9)
+def _key_from_a_hash_of_the_prompt(log: Any) -> None:
+    for name in ("one", "two"):
+        log.call(name, 1.0, end_s=3.0)
+        log.attempt(name, 1.1, end_s=1.2, received={"idempotency_key": "same"})
+
+
+@_bug(10)
+def _tool_run_twice(log: Any) -> None:
+    _good_chat(log)
+    log.add(
+        1.6,
+        "mock",
+        "tool_executed",
+        tool="get_weather",
+        tool_call_id="tc-good",
+        execution_number=2,
+        status=200,
+        trace_id="good",
+    )
+
+
+@_bug(10)
+def _tool_run_with_broken_arguments(log: Any) -> None:
+    log.call("broken", 1.0, end_s=1.2)
+    tool_call = {"tool_call_id": "tc-b", "name": "get_weather", "arguments": '{"city'}
+    log.attempt("broken", 1.01, end_s=1.05, tool_calls=[tool_call])
+    log.add(
+        1.1,
+        "mock",
+        "tool_executed",
+        tool="get_weather",
+        tool_call_id="tc-b",
+        status=200,
+        trace_id="broken",
+    )
+
+
+@_bug(11)
+def _tool_call_without_answer(log: Any) -> None:
+    log.call("gap", 1.0, end_s=1.5)
+    calls = [{"tool_call_id": each, "name": "t", "arguments": "{}"} for each in "ab"]
+    log.attempt("gap", 1.01, end_s=1.05, tool_calls=calls)
+    log.attempt(
+        "gap",
+        1.2,
+        end_s=1.3,
+        turn=2,
+        received={"tool_results": [{"tool_call_id": "a", "content": "1"}]},
+    )
+    log.webhook("msg-a", 1.4, tool_call_id="a")
+
+
+@_bug(11)
+def _results_out_of_order(log: Any) -> None:
+    log.call("swap", 1.0, end_s=1.5)
+    calls = [{"tool_call_id": each, "name": "t", "arguments": "{}"} for each in "ab"]
+    log.attempt("swap", 1.01, end_s=1.05, tool_calls=calls)
+    results = [{"tool_call_id": each, "content": "1"} for each in "ba"]
+    log.attempt("swap", 1.2, end_s=1.3, turn=2, received={"tool_results": results})
+    for each in "ab":
+        log.webhook(f"msg-{each}", 1.4, tool_call_id=each)
+
+
+@_bug(12)
+def _late_success_closes(log: Any) -> None:
+    log.circuit(1.0, "closed", "open")
+    log.circuit(4.0, "open", "closed")
+
+
+@_bug(13)
+def _attempt_while_open(log: Any) -> None:
+    log.circuit(1.0, "closed", "open")
+    log.call("new", 1.5, end_s=1.8)
+    log.attempt("new", 1.6, end_s=1.7)
+    log.circuit(3.5, "open", "half_open")
+
+
+@_bug(15)
+def _break_too_short(log: Any) -> None:
+    log.circuit(1.0, "closed", "open")
+    log.circuit(1.5, "open", "half_open")
+
+
+@_bug(16)
+def _unlimited_probes(log: Any) -> None:
+    for index in range(4):
+        log.add(
+            2.0 + index * 0.01,
+            "service",
+            "probe_started",
+            circuit="upstream/gpt-4o",
+            generation=2,
+            probes=index + 1,
+        )
+
+
+@_bug(19)
+def _limiter_reset_at_the_windows_edge(log: Any) -> None:
+    for index in range(60):
+        log.call(f"c{index}", 1.0, end_s=3.0)
+        log.attempt(f"c{index}", 1.5 + index * 0.001, end_s=2.0)
+
+
+@_bug(20)
+def _acknowledged_before_the_durable_write(log: Any) -> None:
+    log.add(1.0, "service", "webhook_enqueued", message_id="lost", endpoint="default")
+
+
+@_bug(20)
+def _tool_call_that_nobody_is_told_of(log: Any) -> None:
+    log.call("silent", 1.0, end_s=1.5)
+    results = [{"tool_call_id": "tc", "content": "1"}]
+    log.attempt("silent", 1.2, end_s=1.3, received={"tool_results": results})
+
+
+@_bug(20)
+def _message_from_nowhere(log: Any) -> None:
+    _good_chat(log)
+    log.webhook("invented", 2.0)
+
+
+@_bug(21)
+def _signature_over_reserialised_json(log: Any) -> None:
+    log.webhook("msg", 1.0, verified=False, reason="no signature matches")
+
+
+@_bug(21)
+def _other_body_under_one_id(log: Any) -> None:
+    log.webhook("msg", 1.0, status=500)
+    log.webhook("msg", 1.5, number=2, body="other")
+
+
+@_bug(22)
+def _sent_again_after_success(log: Any) -> None:
+    log.webhook("msg", 1.0)
+    log.webhook("msg", 1.5, number=2)
+
+
+@_bug(22)
+def _sent_again_after_gone(log: Any) -> None:
+    log.webhook("msg", 1.0, status=410)
+    log.webhook("msg", 1.5, number=2, status=410)
+    log.add(1.6, "service", "webhook_dead", message_id="msg", endpoint="default")
+
+
+@_bug(22)
+def _more_deliveries_than_promised(log: Any) -> None:
+    for number in range(1, 5):
+        log.webhook("msg", number * 1.0, number=number, status=500)
+    log.add(5.0, "service", "webhook_dead", message_id="msg", endpoint="default")
+
+
+@pytest.mark.parametrize("bug", sorted(BUGS))
+def test_a_planted_bug_breaks_its_invariant(
+    bug: str, log: Any, promise: Promise
+) -> None:
+    """
+    Each bug is found by its invariant and by no other, with the event that shows it.
+    """
+    number, plant = BUGS[bug]
+    plant(log)
+    log.run(end_s=30.0)
+
+    rulings = dict(
+        zip(INVARIANTS, judge_invariants(Timeline(log.records()), promise), strict=True)
+    )
+
+    failed = {key for key, each in rulings.items() if each.status is Status.FAILED}
+    assert failed == {number}
+    evidence = rulings[number].findings[0]
+    assert evidence.message
+    assert evidence.events
+
+
+def test_every_invariant_has_a_planted_bug() -> None:
+    """
+    No invariant is without a log that breaks it.
+    """
+    assert {number for number, _ in BUGS.values()} == set(INVARIANTS)
+
+
+def test_a_good_run_breaks_none(log: Any, promise: Promise) -> None:
+    """
+    What is as it should be passes, and what did not happen is skipped.
+    """
+    for index in range(5):
+        _good_chat(log, f"chat-{index}", 1.0 + index)
+    log.call("retried", 7.0, end_s=9.5)
+    log.attempt("retried", 7.1, end_s=7.2, status=429, retry_after_s=1.0)
+    log.attempt("retried", 8.25, end_s=8.3, number=2)
+    log.call("refused", 10.0, end_s=10.1, outcome="refused", status=503)
+    log.call("cut", 11.0, end_s=11.4, outcome="failed", status=502)
+    log.attempt("cut", 11.1, end_s=11.2, outcome="cut")
+    log.call("bad", 12.0, end_s=12.4, outcome="failed", status=502)
+    log.attempt("bad", 12.1, end_s=12.2, status=400)
+    log.circuit(13.0, "closed", "open")
+    log.circuit(15.0, "open", "half_open")
+    probe = {"circuit": "upstream/gpt-4o", "generation": 2}
+    log.add(15.0, "service", "probe_started", probes=1, **probe)
+    log.add(15.1, "service", "probe_ended", outcome="success", successes=1, **probe)
+    log.circuit(15.2, "half_open", "closed")
+    log.run(end_s=30.0)
+
+    rulings = judge_invariants(Timeline(log.records()), promise)
+
+    assert [each.id for each in rulings if each.status is not Status.PASSED] == []
+
+
+def test_an_empty_run_says_nothing(log: Any) -> None:
+    """
+    Where nothing happened every invariant is skipped with its reason.
+    """
+    log.run(end_s=1.0)
+
+    rulings = judge_invariants(Timeline(log.records()), Promise())
+
+    assert {each.status for each in rulings} == {Status.SKIPPED}
+    assert all(each.findings[0].message for each in rulings)
+
+
+def test_a_log_that_breaks_off_leaves_calls_open(log: Any) -> None:
+    """
+    A call without an end in an interrupted run is unknown, not broken.
+    """
+    log.call("open", 1.0)
+    log.run(end_s=2.0, reason="interrupted")
+
+    first = judge_invariants(Timeline(log.records()), Promise())[0]
+
+    assert first.status is Status.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        "message_from_nowhere",
+        "sent_again_after_success",
+        "one_attempt_too_many",
+        "limiter_reset_at_the_windows_edge",
+    ],
+)
+def test_a_crash_excuses_what_it_can_cause(
+    bug: str, log: Any, promise: Promise
+) -> None:
+    """
+    What a killed service cannot have known or said is not held against it.
+    """
+    number, plant = BUGS[bug]
+    plant(log)
+    log.add(1.45, "caller", "service_killed")
+    log.add(1.47, "caller", "service_restarted")
+    log.run(end_s=60.0)
+
+    rulings = dict(
+        zip(INVARIANTS, judge_invariants(Timeline(log.records()), promise), strict=True)
+    )
+
+    assert rulings[number].status is not Status.FAILED
+
+
+def test_an_unheard_acknowledgement_may_be_repeated(log: Any, promise: Promise) -> None:
+    """
+    A delivery that the service says failed may come again, whatever was answered.
+    """
+    log.webhook("msg", 1.0)
+    log.add(
+        1.1,
+        "service",
+        "webhook_attempt_ended",
+        message_id="msg",
+        endpoint="default",
+        attempt_number=1,
+        outcome="failure",
+        reason="timeout",
+    )
+    log.add(0.9, "service", "webhook_enqueued", message_id="msg", endpoint="default")
+    log.webhook("msg", 1.5, number=2)
+    log.run(end_s=30.0)
+
+    rulings = judge_invariants(Timeline(log.records()), promise)
+
+    assert [each.id for each in rulings if each.status is Status.FAILED] == []
+
+
+def test_slack_is_for_real_time_alone(log: Any, promise: Promise) -> None:
+    """
+    What is a little short of the asked wait passes live and fails in virtual time.
+    """
+    log.call("hasty", 1.0, end_s=3.0)
+    log.attempt("hasty", 1.1, end_s=1.11, status=429, retry_after_s=1.0)
+    log.attempt("hasty", 2.06, end_s=2.1, number=2)
+    log.run(end_s=5.0)
+    timeline = Timeline(log.records())
+
+    live = judge_invariants(timeline.in_mode("live"), promise)
+    virtual = judge_invariants(timeline.in_mode("virtual"), promise)
+
+    assert [each.id for each in live if each.status is Status.FAILED] == []
+    assert [each.id for each in virtual if each.status is Status.FAILED] == [
+        "6 Retry-After is kept"
+    ]
