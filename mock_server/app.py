@@ -2,7 +2,7 @@
 The mock as a server: in a process, in a test, in a simulated loop.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from mock_server.clock import Clock
+from mock_server.events import Record
 from mock_server.mock import Mock
 from mock_server.options import MockOptions
 from mock_server.script import MockScript
@@ -55,6 +56,7 @@ async def running_mock(
     *,
     clock: Clock | None = None,
     source: Any = None,
+    listener: Callable[[Record], None] | None = None,
 ) -> AsyncIterator[RunningMock]:
     """
     Serve a mock while the context lasts.
@@ -64,12 +66,15 @@ async def running_mock(
         options: Everything else.
         clock: Time; by default that of the running loop.
         source: The script as it was given.
+        listener: Told every record, from the very first.
 
     Raises:
         OSError: The port cannot be had.
     """
     options = options or MockOptions()
     mock = Mock(script, options, clock=clock, source=source)
+    if listener is not None:
+        mock.core.events.listen(listener)
     # A client that goes away must end its exchange, or nobody would know that it has.
     # Nothing is inflated: signatures cover the bytes that were sent.
     server = web.Server(

@@ -2,7 +2,6 @@
 The mock and the service under test as processes of their own.
 """
 
-import base64
 import shlex
 import sys
 from collections.abc import Mapping
@@ -18,16 +17,17 @@ from harness.bench.ports import free_port
 from harness.bench.run_log import RunLog
 from harness.bench.runner import RunOptions
 from harness.bench.subject import Subject, SubjectOptions
+from harness.bench.surroundings import (
+    service_environment,
+    service_settings,
+    webhook_secret,
+)
 from harness.clock import Clock
 from harness.errors import SubjectError
-from harness.randomness import Randomness
 from harness.scenario import Scenario
 
-API_KEY: Final = "sk-bench-0000000000000000"
-"""What the service shows the mock; it opens nothing."""
-
-_SECRET_BYTES = 32
 _CONTROL_TIMEOUT_S = 10.0
+_WATCH_INTERVAL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class LiveWorld:
         self._clock = clock
         self._mock_log = options.run_dir / "mock.jsonl"
         self._service_log = options.run_dir / "service.jsonl"
-        self._webhook_secret = _secret_from(options.seed)
+        self._webhook_secret = webhook_secret(options.seed)
         self._service_port = free_port()
         self._mock: Subject | None = None
         self._service: Subject | None = None
@@ -119,7 +119,8 @@ class LiveWorld:
                 "only a service that the bench started can be killed: use --command"
             )
             raise SubjectError(message)
-        await self._service.kill()
+        killed, self._service = self._service, None
+        await killed.kill()
 
     async def restart_service(self) -> None:
         """
@@ -127,17 +128,19 @@ class LiveWorld:
         """
         await self._start_service()
 
-    def check_alive(self) -> None:
+    async def watch(self) -> None:
         """
-        Make sure that neither process ended by itself.
+        Make sure, until cancelled, that neither process ends by itself.
 
         Raises:
             SubjectError: One did; its last lines are in the error.
         """
-        for name, subject in (("mock", self._mock), ("service", self._service)):
-            if subject is not None and subject.exit_code is not None:
-                message = f"the {name} ended with exit code {subject.exit_code} during the run"
-                raise SubjectError(message, last_lines=subject.last_lines())
+        while True:
+            await self._clock.sleep(_WATCH_INTERVAL_S)
+            for name, subject in (("mock", self._mock), ("service", self._service)):
+                if subject is not None and subject.exit_code is not None:
+                    message = f"the {name} ended with exit code {subject.exit_code} during the run"
+                    raise SubjectError(message, last_lines=subject.last_lines())
 
     async def start_scenario(self, zero_s: float) -> None:
         """
@@ -166,15 +169,12 @@ class LiveWorld:
         """
         Return what a service under test is given to find its way.
         """
-        return {
-            "PORT": str(self._service_port),
-            "OPENAI_BASE_URL": urljoin(self.mock_url, "/v1"),
-            "OPENAI_API_KEY": API_KEY,
-            "WEBHOOK_URL": urljoin(self.mock_url, "/webhooks/default"),
-            "WEBHOOK_SECRET": self._webhook_secret,
-            "TOOLS_BASE_URL": self.mock_url,
-            "DATA_DIR": str((self._options.run_dir / "data").absolute()),
-        }
+        return service_environment(
+            mock_url=self.mock_url,
+            port=self._service_port,
+            secret=self._webhook_secret,
+            data_dir=self._options.run_dir / "data",
+        )
 
     async def _start_mock(self) -> None:
         options = self._options
@@ -238,11 +238,6 @@ class LiveWorld:
         return [] if subject is None else subject.last_lines()
 
 
-def _secret_from(seed: int) -> str:
-    source = Randomness(seed).stream("webhook_secret")
-    return "whsec_" + base64.b64encode(source.randbytes(_SECRET_BYTES)).decode()
-
-
 def live_world(scenario: Scenario, options: RunOptions, *, clock: Clock) -> LiveWorld:
     """
     Return the world that a scenario asks for, not started yet.
@@ -260,12 +255,3 @@ def live_world(scenario: Scenario, options: RunOptions, *, clock: Clock) -> Live
         ),
         clock=clock,
     )
-
-
-def service_settings(scenario: Scenario) -> dict[str, Any]:
-    """
-    Return the settings of the reference service for a run on loopback.
-    """
-    settings = scenario.service_document()
-    webhook = {"allow_private": ["127.0.0.0/8"], **(settings.get("webhook") or {})}
-    return {**settings, "webhook": webhook}

@@ -5,13 +5,16 @@ The caller's records are made here; the mock and the service write files of thei
 which are followed while the run goes on. Records are merged by time, held back for a
 moment so that a slower file can catch up, numbered, and appended to ``events.jsonl``.
 What comes later than that is put in its place when the log is closed.
+
+In virtual time all writers live in one process and hand over each record the moment
+it is made; the order in which they do so is the order of the log.
 """
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import orjson
 
@@ -78,6 +81,8 @@ class RunLog:
         file: Where ``events.jsonl`` is written.
         clock: The clock that all writers share; on one machine the monotonic one is.
         listener: Told every record as it is written.
+        is_in_order: Nobody writes a file of its own, so that no record has to wait for
+            older ones.
 
     Attributes:
         records: How many records were written.
@@ -89,6 +94,7 @@ class RunLog:
         *,
         clock: Clock,
         listener: Callable[[Record], None] | None = None,
+        is_in_order: bool = False,
     ) -> None:
         self.records = 0
         self._listener = listener
@@ -100,7 +106,8 @@ class RunLog:
         self._zero_us: int | None = None
         self._last_written_us: int | None = None
         self._is_sorted = True
-        self._stream = file.open("wb", buffering=0)
+        self._is_in_order = is_in_order
+        self._stream: BinaryIO = file.open("wb", buffering=-1 if is_in_order else 0)
 
     def follow(self, file: Path, *, host: str) -> None:
         """
@@ -119,14 +126,24 @@ class RunLog:
         Add a record of the caller, stamped with the present time.
         """
         record = {name: value for name, value in fields.items() if value is not None}
-        record |= {"at_us": round(self._clock.monotonic() * 1e6), "kind": kind}
-        self._hold(record | {"trace_id": trace_id}, host="caller")
+        record |= {"kind": kind, "trace_id": trace_id}
+        self.take(record, host="caller")
+
+    def take(self, record: Mapping[str, Any], *, host: str) -> None:
+        """
+        Add a record that a host made at this very moment.
+        """
+        now_us = round(self._clock.monotonic() * 1e6)
+        self._hold({**record, "at_us": now_us}, host=host)
+        if self._is_in_order:
+            self._write(before_us=now_us + 1)
 
     async def run(self) -> None:
         """
         Follow the files and write what is old enough, until cancelled.
         """
-        while True:
+        # Without files there is nothing to follow, and nothing is held back.
+        while not self._is_in_order:
             self.pump()
             await self._clock.sleep(FOLLOW_INTERVAL_S)
 
@@ -170,7 +187,8 @@ class RunLog:
         self._number += 1
         held = _Held(
             at_us=int(record.pop("at_us")),
-            host_order=_HOST_ORDER[host],
+            # What is handed over one by one has its order already.
+            host_order=0 if self._is_in_order else _HOST_ORDER[host],
             number=self._number,
             record=record | {"host": host},
         )
@@ -215,4 +233,9 @@ def read_records(file: Path) -> list[Record]:
 
 
 def _line(record: Record) -> bytes:
-    return orjson.dumps(record, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(
+        record,
+        option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE,
+        # The processes write their own files the same way.
+        default=str,
+    )

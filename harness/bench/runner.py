@@ -24,7 +24,7 @@ from harness.clock import Clock
 from harness.errors import BenchError, HarnessError
 from harness.judging import Judgement, judge
 from harness.randomness import Randomness
-from harness.report import RunState, write_report
+from harness.report import REPORT_FILE, RunState, write_report
 from harness.scenario import Arrival, Scenario, arrivals
 
 START_LEAD_S = 0.3
@@ -136,7 +136,10 @@ class ScenarioRun:
         self._promise = options.profile or scenario.promised()
         self._progress = _Progress()
         self._log = RunLog(
-            options.run_dir / "events.jsonl", clock=clock, listener=self._notice
+            options.run_dir / "events.jsonl",
+            clock=clock,
+            listener=self._notice,
+            is_in_order=world.mode == "virtual",
         )
 
     async def run(self) -> RunResult:
@@ -146,18 +149,65 @@ class ScenarioRun:
         A cancelled run is stopped in order, and what was recorded is kept and judged;
         then the cancellation goes on.
         """
-        cancelled: asyncio.CancelledError | None = None
+        try:
+            await self.carry_out()
+        except asyncio.CancelledError:
+            self.conclude()
+            raise
+        return self.conclude()
+
+    async def carry_out(self) -> None:
+        """
+        Run the scenario until all has ended and its event log is complete.
+
+        What goes wrong with mock or service is kept for :meth:`conclude`.
+        """
+        reason = "finished"
         try:
             await self._run_to_end()
-        except asyncio.CancelledError as error:
-            cancelled = error
+        except asyncio.CancelledError:
             self._progress.is_interrupted = True
+            reason = "interrupted"
+            raise
         except BenchError as error:
             self._progress.failure = error
-        result = self._conclude()
-        if cancelled is not None:
-            raise cancelled
-        return result
+        finally:
+            self._log.record("run_ended", reason=reason)
+            try:
+                self._log.close()
+            except BenchError as error:
+                self._progress.failure = self._progress.failure or error
+
+    def conclude(
+        self, *, failure: HarnessError | None = None, writes_report: bool = True
+    ) -> RunResult:
+        """
+        Judge what the event log holds, and write the run's files.
+
+        Args:
+            failure: What kept the run from its end, if the caller knows more.
+            writes_report: Also write what people read; the summary comes back anyway.
+        """
+        progress = self._progress
+        failure = failure or progress.failure
+        records = read_records(self._options.run_dir / "events.jsonl")
+        judgement = judge(
+            self._scenario,
+            records,
+            promise=self._promise,
+            is_live=self._world.mode == "live",
+            failure=None if failure is None else str(failure),
+            is_interrupted=progress.is_interrupted,
+        )
+        summary = self._summary(judgement)
+        report_file = self._options.run_dir / REPORT_FILE
+        if writes_report:
+            write_report(self._options.run_dir, summary, records)
+        return RunResult(
+            summary=summary,
+            report_file=report_file,
+            last_lines=getattr(failure, "last_lines", ()),
+        )
 
     async def _run_to_end(self) -> None:
         self._world.attach(self._log)
@@ -182,7 +232,7 @@ class ScenarioRun:
             async with asyncio.TaskGroup() as helpers:
                 tasks = [
                     helpers.create_task(self._log.run(), name="merge the event logs"),
-                    helpers.create_task(self._watch(), name="watch the processes"),
+                    helpers.create_task(self._world.watch(), name="watch the processes"),
                 ]
                 await self._send(zero_s)
                 await self._drain()
@@ -247,12 +297,6 @@ class ScenarioRun:
             if is_quiet and totals["webhook_enqueued"] <= ended:
                 return
 
-    async def _watch(self) -> None:
-        while True:
-            await self._clock.sleep(_CHECK_INTERVAL_S)
-            if not self._options.kills:
-                self._world.check_alive()
-
     def _notice(self, record: Record) -> None:
         self._progress.state.apply(record)
         self._progress.last_record_s = self._clock.monotonic()
@@ -273,33 +317,6 @@ class ScenarioRun:
             "service_url": self._world.service_url,
         }
         (self._options.run_dir / "run.json").write_bytes(orjson.dumps(manifest))
-
-    def _conclude(self) -> RunResult:
-        """
-        Close the log, judge what it holds, and write the run's files.
-        """
-        progress = self._progress
-        reason = "interrupted" if progress.is_interrupted else "finished"
-        self._log.record("run_ended", reason=reason)
-        try:
-            self._log.close()
-        except BenchError as error:
-            progress.failure = progress.failure or error
-        records = read_records(self._options.run_dir / "events.jsonl")
-        judgement = judge(
-            self._scenario,
-            records,
-            promise=self._promise,
-            is_live=self._world.mode == "live",
-            failure=None if progress.failure is None else str(progress.failure),
-            is_interrupted=progress.is_interrupted,
-        )
-        summary = self._summary(judgement)
-        report_file = write_report(self._options.run_dir, summary, records)
-        last_lines = getattr(progress.failure, "last_lines", ())
-        return RunResult(
-            summary=summary, report_file=report_file, last_lines=last_lines
-        )
 
     def _summary(self, judgement: Judgement) -> dict[str, Any]:
         return {

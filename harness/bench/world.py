@@ -60,9 +60,9 @@ class World(Protocol):
         Start the service again at the same address, over what its disk kept.
         """
 
-    def check_alive(self) -> None:
+    async def watch(self) -> None:
         """
-        Make sure that neither process ended by itself.
+        Make sure, until cancelled, that neither mock nor service ends by itself.
 
         Raises:
             SubjectError: One did; its last lines are in the error.

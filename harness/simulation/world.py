@@ -1,0 +1,272 @@
+"""
+The mock and the service under test as simulated hosts.
+
+Both run on the loop of the run, each in a context of its own; what they say goes
+straight into the event log, in the order in which it is said. The service keeps its
+store on a disk of its own, which a crash leaves as it was.
+"""
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from harness.bench import (
+    RunLog,
+    service_environment,
+    service_settings,
+    webhook_secret,
+)
+from harness.bus import EventBus
+from harness.clock import LoopClock
+from harness.errors import EscapeError, SubjectError
+from harness.events import Envelope
+from harness.ids import IdMint
+from harness.randomness import Randomness
+from harness.scenario import Scenario
+from harness.service import running_service
+from harness.settings import ServiceSettings
+from harness.simulation.hosts import Host
+from harness.simulation.life import current_life
+from harness.simulation.loop import WALL_EPOCH_S, SimLoop
+from harness.telemetry import to_record
+from mock_server import MockOptions, RunningMock, running_mock
+
+MOCK_PORT: Final = 4010
+SERVICE_PORT: Final = 8000
+
+LAST_LINES_MAX: Final = 20
+"""How many lines of a program's traceback are quoted."""
+
+_ADDRESS: Final = "127.0.0.1"
+
+Record = Mapping[str, Any]
+Main = Callable[[Callable[[], None]], Awaitable[None]]
+"""A program; it is given what to call when it is ready."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VirtualWorldOptions:
+    """
+    What is simulated, and from which seed.
+    """
+
+    scenario: Scenario
+    seed: int
+    run_dir: Path
+    """The service's disk is a folder in it."""
+
+
+class VirtualWorld:
+    """
+    Starts mock and service on the running loop, crashes the service, stops both.
+
+    Attributes:
+        mode: ``virtual``.
+        mock_url: Where the mock listens.
+        service_url: Where the service listens.
+    """
+
+    def __init__(self, options: VirtualWorldOptions) -> None:
+        self.mode = "virtual"
+        self.mock_url = f"http://{_ADDRESS}:{MOCK_PORT}"
+        self.service_url = f"http://{_ADDRESS}:{SERVICE_PORT}"
+        self._options = options
+        self._clock = LoopClock(WALL_EPOCH_S)
+        self._secret = webhook_secret(options.seed)
+        self._randomness = Randomness(options.seed)
+        self._log: RunLog | None = None
+        self._running_mock: RunningMock | None = None
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, SimLoop):
+            raise EscapeError(
+                what="a virtual world on a loop whose time is real",
+                instead="run it with run_virtual()",
+            )
+        self._disk = options.run_dir / "data"
+        self._mock = _Program(Host(loop=loop, name="mock"), self._run_mock)
+        self._service = _Program(
+            Host(loop=loop, name="service", disk=self._disk), self._run_service
+        )
+
+    def attach(self, log: RunLog) -> None:
+        """
+        Let what mock and service say go to this log.
+        """
+        self._log = log
+
+    async def start(self) -> None:
+        """
+        Start the mock, then the service, each ready before the next step.
+
+        Raises:
+            SubjectError: One of them did not get ready.
+        """
+        self._disk.mkdir(parents=True, exist_ok=True)
+        await self._mock.start()
+        await self._service.start()
+
+    async def stop(self) -> None:
+        """
+        Stop the service, then the mock.
+        """
+        await self._service.stop()
+        await self._mock.stop()
+
+    async def start_scenario(self, zero_s: float) -> None:
+        """
+        Tell the mock which point of the clock is scenario time zero.
+        """
+        if self._running_mock is not None:
+            self._running_mock.mock.core.time.start(at_s=zero_s)
+
+    async def kill_service(self) -> None:
+        """
+        Cut the power of the service.
+        """
+        self.crash_service()
+
+    def crash_service(self) -> None:
+        """
+        Cut the power of the service in the middle of whatever it does.
+        """
+        self._service.crash()
+
+    async def restart_service(self) -> None:
+        """
+        Start the service again at the same address, over what its disk kept.
+        """
+        await self._service.start()
+
+    async def watch(self) -> None:
+        """
+        Make sure, until cancelled, that neither mock nor service ends by itself.
+
+        Raises:
+            SubjectError: One did; the end of its traceback is in the error.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._mock.watch())
+            tasks.create_task(self._service.watch())
+
+    async def _run_mock(self, ready: Callable[[], None]) -> None:
+        options = self._options
+        async with running_mock(
+            options.scenario,
+            MockOptions(
+                host=_ADDRESS,
+                port=MOCK_PORT,
+                seed=options.seed,
+                service_url=self.service_url,
+                webhook_secret=self._secret,
+            ),
+            clock=self._clock,
+            source=options.scenario.mock_document(),
+            listener=lambda record: self._take(record, host="mock"),
+        ) as running:
+            self._running_mock = running
+            ready()
+            await _for_ever()
+
+    async def _run_service(self, ready: Callable[[], None]) -> None:
+        life = current_life()
+        bus = EventBus(clock=self._clock)
+
+        def listen(envelope: Envelope) -> None:
+            if life.is_alive:
+                self._take(to_record(envelope), host="service")
+
+        with bus.listening(listen):
+            async with running_service(
+                self._settings(),
+                clock=self._clock,
+                randomness=Randomness(self._options.seed),
+                # A store outlives its host: no life may mint what an earlier one did.
+                ids=IdMint(self._randomness.stream(f"ids/{life.number - 1}")),
+                bus=bus,
+                is_simulated=True,
+            ):
+                ready()
+                await _for_ever()
+
+    def _settings(self) -> ServiceSettings:
+        options = self._options
+        base = ServiceSettings.model_validate(service_settings(options.scenario))
+        environment = service_environment(
+            mock_url=self.mock_url,
+            port=SERVICE_PORT,
+            secret=self._secret,
+            data_dir=self._disk,
+        )
+        return ServiceSettings.from_environment(environment, base)
+
+    def _take(self, record: Record, *, host: str) -> None:
+        if self._log is not None:
+            self._log.take(record, host=host)
+
+
+class _Program:
+    """
+    What runs on a host, and whether it got ready or ended by itself.
+    """
+
+    def __init__(self, host: Host, main: Main) -> None:
+        self.host = host
+        self._main = main
+        self._settled = asyncio.Event()
+        self._failed = asyncio.Event()
+        self._error: Exception | None = None
+
+    async def start(self) -> None:
+        """
+        Start the host and return once its program is ready, or was crashed before.
+
+        Raises:
+            SubjectError: The program ended instead.
+        """
+        self._settled.clear()
+        self.host.start(self._run)
+        await self._settled.wait()
+        if self._error is not None:
+            raise self._failure(self._error)
+
+    async def stop(self) -> None:
+        """
+        Let the program tidy up; what does not run is passed over.
+        """
+        await self.host.stop()
+
+    def crash(self) -> None:
+        """
+        Cut the power, if it is on.
+        """
+        if self.host.is_up:
+            self.host.crash()
+            self._settled.set()
+
+    async def watch(self) -> None:
+        """
+        Raise once the program has ended by itself.
+        """
+        await self._failed.wait()
+        if self._error is not None:
+            raise self._failure(self._error)
+
+    async def _run(self) -> None:
+        try:
+            await self._main(self._settled.set)
+        except Exception as error:  # noqa: BLE001 - whatever ends it is told to whoever watches
+            self._error = error
+            self._failed.set()
+        self._settled.set()
+
+    def _failure(self, error: Exception) -> SubjectError:
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        message = f"the {self.host.name} ended by itself: {error!r}"
+        return SubjectError(message, last_lines=lines[-LAST_LINES_MAX:])
+
+
+async def _for_ever() -> None:
+    await asyncio.Event().wait()
