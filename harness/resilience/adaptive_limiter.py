@@ -26,20 +26,24 @@ WINDOW_SAMPLES_MAX: Final = 1_000
 
 class _Window:
     """
-    The samples since the limit was last looked at.
+    The samples since the limit was last looked at; it begins with the first one.
     """
 
-    def __init__(self, *, start_s: float) -> None:
-        self.start_s = start_s
+    def __init__(self) -> None:
+        self.start_s = 0.0
         self.latencies_s: list[float] = []
         self.samples = 0
         self.in_flight = 0
         self.dropped = False
 
-    def add(self, latency_s: float | None, *, in_flight: int, dropped: bool) -> None:
+    def add(
+        self, now_s: float, latency_s: float | None, *, in_flight: int, dropped: bool
+    ) -> None:
         """
         Take in how one call went.
         """
+        if not self.samples:
+            self.start_s = now_s
         self.samples += 1
         self.in_flight = max(self.in_flight, in_flight)
         self.dropped = self.dropped or dropped
@@ -72,7 +76,7 @@ class AdaptiveLimiter:
             clock=clock,
             bus=bus,
         )
-        self._window = _Window(start_s=clock.monotonic())
+        self._window = _Window()
         self._latency_s = 0.0
 
     @property
@@ -133,10 +137,10 @@ class AdaptiveLimiter:
         now_s = self._clock.monotonic()
         window = self._window
         under_way = self._bulkhead.in_use if in_flight is None else in_flight
-        window.add(latency_s, in_flight=under_way, dropped=dropped)
+        window.add(now_s, latency_s, in_flight=under_way, dropped=dropped)
         is_over = now_s - window.start_s >= self._options.window_s
         if is_over and window.samples >= self._options.samples_min:
-            self._window = _Window(start_s=now_s)
+            self._window = _Window()
             self._judge(window)
 
     def _learn(self, attempt: Attempt, duration_s: float, in_flight: int) -> None:

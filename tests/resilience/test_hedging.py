@@ -1,0 +1,219 @@
+"""
+Hedging: a second attempt beside a slow first one.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from harness.clock import LoopClock
+from harness.events import AttemptEnded, HedgeStarted
+from harness.resilience import (
+    Attempt,
+    HedgingOptions,
+    Pipeline,
+    RetryBudgetOptions,
+    RetryOptions,
+)
+from harness.testing import Recorder
+
+pytestmark = pytest.mark.virtual_time
+
+MakePipeline = Callable[..., Pipeline]
+Call = Callable[[Attempt], Awaitable[str]]
+
+
+def call_of(
+    clock: LoopClock, *durations_s: float, fails: frozenset[int] = frozenset()
+) -> Call:
+    """
+    Make a call whose nth attempt takes so long, and fails if listed.
+    """
+
+    async def call(attempt: Attempt) -> str:
+        await clock.sleep(durations_s[attempt.number - 1])
+        if attempt.number in fails:
+            raise ConnectionResetError(attempt.number)
+        return f"attempt {attempt.number}"
+
+    return call
+
+
+@pytest.fixture
+def make_warm(
+    make_pipeline: MakePipeline, clock: LoopClock
+) -> Callable[..., Awaitable[Pipeline]]:
+    """
+    Make a pipeline that hedges and has seen twenty calls of 0.1 s.
+    """
+
+    async def make(reserve_per_s: float = 1.0) -> Pipeline:
+        pipeline = make_pipeline(
+            hedging=HedgingOptions(),
+            retry=RetryOptions(
+                attempts_max=1,
+                budget=RetryBudgetOptions(share=0, reserve_per_s=reserve_per_s),
+            ),
+        )
+        for _ in range(20):
+            await pipeline.execute(
+                call_of(clock, 0.1), operation="embed", may_hedge=True
+            )
+        return pipeline
+
+    return make
+
+
+MakeWarm = Callable[..., Awaitable[Pipeline]]
+
+
+async def test_second_attempt_wins_over_a_slow_first(
+    make_warm: MakeWarm, clock: LoopClock, recorder: Recorder
+) -> None:
+    """
+    A call that takes longer than most is made again, and the loser is gone at the end.
+    """
+    pipeline = await make_warm()
+    started_s = clock.monotonic()
+    recorder.envelopes.clear()
+
+    result = await pipeline.execute(
+        call_of(clock, 60, 0.1), operation="embed", may_hedge=True
+    )
+
+    assert result == "attempt 2"
+    assert clock.monotonic() - started_s == pytest.approx(0.2)
+    (hedge,) = recorder.of(HedgeStarted)
+    assert hedge.attempt_number == 2
+    assert hedge.delay_s == pytest.approx(0.1)
+    assert [(e.attempt_number, e.outcome) for e in recorder.of(AttemptEnded)] == [
+        (2, "success"),
+        (1, "ignored"),
+    ]
+
+
+async def test_first_attempt_may_still_win(
+    make_warm: MakeWarm, clock: LoopClock, recorder: Recorder
+) -> None:
+    """
+    Whoever is first is taken, the other one is cancelled.
+    """
+    pipeline = await make_warm()
+
+    result = await pipeline.execute(
+        call_of(clock, 0.15, 60), operation="embed", may_hedge=True
+    )
+
+    assert result == "attempt 1"
+    assert recorder.of(AttemptEnded)[-1].outcome == "ignored"
+
+
+@pytest.mark.parametrize(
+    ("fails", "expected"),
+    [({1}, "attempt 2"), ({2}, "attempt 1")],
+)
+async def test_a_failure_waits_for_the_other(
+    make_warm: MakeWarm, clock: LoopClock, fails: set[int], expected: str
+) -> None:
+    """
+    One attempt that fails does not take the other one's chance.
+    """
+    pipeline = await make_warm()
+
+    result = await pipeline.execute(
+        call_of(clock, 0.3, 0.3, fails=frozenset(fails)),
+        operation="embed",
+        may_hedge=True,
+    )
+
+    assert result == expected
+
+
+async def test_when_both_fail_the_first_error_leaves(
+    make_warm: MakeWarm, clock: LoopClock
+) -> None:
+    """
+    The error that leaves is a plain one, that of the first attempt.
+    """
+    pipeline = await make_warm()
+
+    with pytest.raises(ConnectionResetError) as caught:
+        await pipeline.execute(
+            call_of(clock, 0.3, 0.1, fails=frozenset({1, 2})),
+            operation="embed",
+            may_hedge=True,
+        )
+
+    assert caught.value.args == (1,)
+
+
+async def test_only_calls_that_allow_it_are_hedged(
+    make_warm: MakeWarm, clock: LoopClock, recorder: Recorder
+) -> None:
+    """
+    A call that may have side effects is never made twice at once.
+    """
+    pipeline = await make_warm()
+
+    assert await pipeline.execute(call_of(clock, 5), operation="chat") == "attempt 1"
+    assert recorder.of(HedgeStarted) == []
+
+
+async def test_hedges_spend_from_the_budget(
+    make_warm: MakeWarm, clock: LoopClock, recorder: Recorder
+) -> None:
+    """
+    Without budget the first attempt is waited for.
+    """
+    pipeline = await make_warm(reserve_per_s=0)
+
+    result = await pipeline.execute(
+        call_of(clock, 5, 0.1), operation="embed", may_hedge=True
+    )
+
+    assert result == "attempt 1"
+    assert recorder.of(HedgeStarted) == []
+
+
+async def test_nothing_is_hedged_after_output_or_before_enough_is_known(
+    make_warm: MakeWarm,
+    make_pipeline: MakePipeline,
+    clock: LoopClock,
+    recorder: Recorder,
+) -> None:
+    """
+    A call that answers already, or a destination that is not known yet, is not hedged.
+    """
+
+    async def streams(attempt: Attempt) -> str:
+        attempt.commit()
+        await clock.sleep(5)
+        return "hello"
+
+    fresh = make_pipeline(hedging=HedgingOptions())
+
+    await (await make_warm()).execute(streams, operation="embed", may_hedge=True)
+    await fresh.execute(call_of(clock, 5), operation="embed", may_hedge=True)
+
+    assert recorder.of(HedgeStarted) == []
+
+
+async def test_cancelling_the_call_cancels_both(
+    make_warm: MakeWarm, clock: LoopClock, recorder: Recorder
+) -> None:
+    """
+    A caller that goes away takes both attempts along.
+    """
+    pipeline = await make_warm()
+    recorder.envelopes.clear()
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(
+            pipeline.execute(call_of(clock, 60, 60), operation="embed", may_hedge=True)
+        )
+        await clock.sleep(1)
+        task.cancel()
+
+    assert task.cancelled()
+    assert [event.outcome for event in recorder.of(AttemptEnded)] == ["ignored"] * 2
+    assert pipeline.in_flight == 0
