@@ -10,6 +10,7 @@ import hashlib
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DRAW_BITS = 53
+_TO_ALPHABET = bytes(ord(_ALPHABET[byte % len(_ALPHABET)]) for byte in range(256))
 
 Key = str | int
 
@@ -29,14 +30,10 @@ def mint(seed: int, prefix: str, *keys: Key, length: int = 24) -> str:
         seed: The seed of the mock.
         prefix: What the id starts with, separator included, like ``call_``.
         keys: What the id names; other keys give another id.
-        length: At most 40: more than that the digest does not carry.
+        length: At most 64: a digest has no more bytes.
     """
-    number = _digest(seed, "id", prefix, *keys)
-    characters = []
-    for _ in range(length):
-        number, index = divmod(number, len(_ALPHABET))
-        characters.append(_ALPHABET[index])
-    return prefix + "".join(characters)
+    digest = hashlib.sha512(_joined(seed, "id", prefix, *keys)).digest()
+    return prefix + digest.translate(_TO_ALPHABET)[:length].decode()
 
 
 def mint_hex(seed: int, prefix: str, *keys: Key, length: int = 32) -> str:
@@ -74,6 +71,11 @@ class Draws:
 
 
 def _digest(seed: int, *keys: Key) -> int:
+    return int.from_bytes(hashlib.sha256(_joined(seed, *keys)).digest())
+
+
+def _joined(seed: int, *keys: Key) -> bytes:
     # The length before each key keeps ("ab", "c") and ("a", "bc") apart.
-    text = "".join(f"{len(part)}:{part}" for part in (str(seed), *map(str, keys)))
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest())
+    parts = [str(seed), *map(str, keys)]
+    text = "".join([f"{len(part)}:{part}" for part in parts])
+    return text.encode("utf-8", "replace")

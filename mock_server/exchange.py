@@ -67,7 +67,7 @@ class Exchange:
         """
         core = self._core
         core.time.start_if_needed()
-        with core.metrics.in_flight.labels(surface.name).track_inprogress():
+        with core.metrics.surface(surface.name).in_flight.track_inprogress():
             body = await read_body(http, core.limits.request_body_bytes_max)
             request = self._request_of(http, path, body or b"")
             world = self._world_of(request)

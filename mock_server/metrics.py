@@ -23,6 +23,7 @@ class Metrics:
     def __init__(self) -> None:
         # A registry of its own, so that two mocks in one process do not meet.
         self.registry = CollectorRegistry()
+        self._surfaces: dict[str, SurfaceMetrics] = {}
         self.requests = Counter(
             "mock_requests",
             "Requests that ended, by what came of them.",
@@ -68,8 +69,55 @@ class Metrics:
             registry=self.registry,
         )
 
+    def surface(self, name: str) -> "SurfaceMetrics":
+        """
+        Return what is counted for every request of a surface.
+        """
+        if name not in self._surfaces:
+            self._surfaces[name] = SurfaceMetrics(self, name)
+        return self._surfaces[name]
+
     def render(self) -> bytes:
         """
         Return everything in the text format.
         """
         return generate_latest(self.registry)
+
+
+class SurfaceMetrics:
+    """
+    The metrics of one surface, their labels looked up once.
+    """
+
+    def __init__(self, metrics: Metrics, name: str) -> None:
+        self._name = name
+        self._requests = metrics.requests
+        self._ends: dict[tuple[int | None, str], Counter] = {}
+        self.in_flight = metrics.in_flight.labels(name)
+        self._duration_s = metrics.duration_s.labels(name)
+        self._overhead_s = metrics.overhead_s.labels(name)
+
+    def measure(
+        self,
+        *,
+        status: int | None,
+        outcome: str,
+        elapsed_s: float,
+        overhead_s: float | None,
+    ) -> None:
+        """
+        Count a request that ended.
+
+        Args:
+            status: What was sent, if anything was.
+            outcome: How it ended.
+            elapsed_s: From the request to the end of its answer.
+            overhead_s: What it took beyond its plan; None if it was not completed.
+        """
+        end = (status, outcome)
+        if end not in self._ends:
+            self._ends[end] = self._requests.labels(self._name, str(status), outcome)
+        self._ends[end].inc()
+        self._duration_s.observe(elapsed_s)
+        if overhead_s is not None:
+            self._overhead_s.observe(overhead_s)

@@ -180,12 +180,14 @@ class Reporter:
             self._core.events.publish("journal_dropped", dropped=dropped)
 
     def _measure(self, surface: str, written: Written, elapsed_s: float) -> None:
-        metrics = self._core.metrics
-        metrics.requests.labels(surface, str(written.status), written.outcome).inc()
-        metrics.duration_s.labels(surface).observe(elapsed_s)
-        if written.outcome is Outcome.COMPLETE:
-            overhead_s = max(0.0, elapsed_s - written.planned_s)
-            metrics.overhead_s.labels(surface).observe(overhead_s)
+        is_complete = written.outcome is Outcome.COMPLETE
+        overhead_s = max(0.0, elapsed_s - written.planned_s)
+        self._core.metrics.surface(surface).measure(
+            status=written.status,
+            outcome=written.outcome,
+            elapsed_s=elapsed_s,
+            overhead_s=overhead_s if is_complete else None,
+        )
 
     def _publish_received(
         self, surface: Surface, request: SurfaceRequest, world: World, answer: Answer

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from enum import StrEnum
+from functools import lru_cache
 from http import HTTPStatus
 from typing import assert_never
 
@@ -228,7 +229,7 @@ class PlanWriter:
         if head.status in _NO_BODY:
             headers = [header for header in headers if header[0] != "content-length"]
         if "date" not in names:
-            headers.append(("date", formatdate(self._clock.wall(), usegmt=True)))
+            headers.append(("date", _date(int(self._clock.wall()))))
         if self._is_chunked:
             headers.append(("transfer-encoding", "chunked"))
         if not request.keep_alive and "connection" not in names:
@@ -309,6 +310,11 @@ class PlanWriter:
         if not self._is_ended:
             self._is_ended = True
             self.written.outcome = outcome
+
+
+@lru_cache(maxsize=4)
+def _date(wall_s: int) -> str:
+    return formatdate(wall_s, usegmt=True)
 
 
 def _phrase(head: Head) -> str:

@@ -6,8 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never
 
-from mock_server.latency.samplers import Fixed, LogNormal, Sampler
-from mock_server.script import LatencyScript, LatencyValue, LogNormalLatency
+from mock_server.latency.samplers import Fixed, LogNormal, Normal, Sampler, Uniform
+from mock_server.script import (
+    LatencyScript,
+    LatencyValue,
+    LogNormalLatency,
+    NormalLatency,
+    UniformLatency,
+)
 from mock_server.wire import Pace
 
 NONE = Fixed(delay_s=0.0)
@@ -65,6 +71,10 @@ def sampler_of(value: LatencyValue | None) -> Sampler:
             return Fixed(delay_s=value)
         case LogNormalLatency(median_s=median_s, p99_s=p99_s):
             return LogNormal(median_s=median_s, p99_s=p99_s)
+        case UniformLatency(low_s=low_s, high_s=high_s):
+            return Uniform(low_s=low_s, high_s=high_s)
+        case NormalLatency(mean_s=mean_s, deviation_s=deviation_s):
+            return Normal(mean_s=mean_s, deviation_s=deviation_s)
         case _:
             assert_never(value)
 

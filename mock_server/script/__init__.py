@@ -16,6 +16,8 @@ from mock_server.script.latency_script import (
     LatencyScript,
     LatencyValue,
     LogNormalLatency,
+    NormalLatency,
+    UniformLatency,
 )
 from mock_server.script.lint import lint_script
 from mock_server.script.load import load_script, script_of, seed_of
@@ -67,6 +69,7 @@ __all__ = [
     "MessageMatch",
     "MockScript",
     "NamedEndpointScript",
+    "NormalLatency",
     "ReplyScript",
     "Rule",
     "ScriptError",
@@ -80,6 +83,7 @@ __all__ = [
     "ToolResultMatch",
     "ToolRule",
     "ToolScript",
+    "UniformLatency",
     "UpstreamScript",
     "UsageScript",
     "WebhookEmitterScript",

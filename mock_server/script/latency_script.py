@@ -26,12 +26,47 @@ class LogNormalLatency(ScriptModel):
         return self
 
 
+class UniformLatency(ScriptModel):
+    """
+    A latency that is anywhere between two bounds, equally likely.
+    """
+
+    low_s: Duration = Field(alias="low")
+    high_s: Duration = Field(alias="high")
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.high_s < self.low_s:
+            message = "high is below low"
+            raise ValueError(message)
+        return self
+
+
+class NormalLatency(ScriptModel):
+    """
+    A latency spread around its mean, cut off at zero and at four deviations.
+    """
+
+    mean_s: Duration = Field(alias="mean")
+    deviation_s: Duration = Field(alias="deviation")
+
+
 def _kind_of(value: object) -> str:
-    return "<log_normal>" if isinstance(value, dict | LogNormalLatency) else "<fixed>"
+    match value:
+        case UniformLatency() | {"low": _} | {"high": _}:
+            return "<uniform>"
+        case NormalLatency() | {"mean": _} | {"deviation": _}:
+            return "<normal>"
+        case LogNormalLatency() | dict():
+            return "<log_normal>"
+        case _:
+            return "<fixed>"
 
 
 LatencyValue = Annotated[
     Annotated[Duration, Tag("<fixed>")]
+    | Annotated[UniformLatency, Tag("<uniform>")]
+    | Annotated[NormalLatency, Tag("<normal>")]
     | Annotated[LogNormalLatency, Tag("<log_normal>")],
     Discriminator(_kind_of),
 ]

