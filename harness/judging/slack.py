@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 _LIVE_FIXED_US = 50_000
 _LIVE_SHARE = 0.05
+_ROUNDING_US = 2
+"""Two times in whole microseconds may make a duration so much shorter or longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +37,10 @@ class Slack:
         """
         Return the shortest time that still counts as the duration.
         """
-        return round(duration_s * 1e6 * (1 - self.share)) - self.fixed_us
+        return round(duration_s * 1e6 * (1 - self.share)) - self.fixed_us - _ROUNDING_US
 
     def at_most_us(self, duration_s: float) -> int:
         """
         Return the longest time that still counts as the duration.
         """
-        return round(duration_s * 1e6 * (1 + self.share)) + self.fixed_us
+        return round(duration_s * 1e6 * (1 + self.share)) + self.fixed_us + _ROUNDING_US

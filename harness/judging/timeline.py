@@ -9,6 +9,7 @@ gaps, not errors.
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 from harness.judging.entities import Attempt, Call, Delivery, Execution, Record
@@ -74,14 +75,14 @@ class Timeline:
         """
         return self._of_kind.get(kind, _NONE)
 
-    @property
+    @cached_property
     def speaks(self) -> bool:
         """
         Whether the service under test says what it does.
         """
         return any(record.get("host") == "service" for record in self.records)
 
-    @property
+    @cached_property
     def end_us(self) -> int:
         """
         When the last record was written.
@@ -96,7 +97,7 @@ class Timeline:
         ended = self.of("run_ended")
         return str(ended[-1].get("reason")) if ended else None
 
-    @property
+    @cached_property
     def interruptions_us(self) -> tuple[int, ...]:
         """
         When the service was killed, ended or came back: what it knew is then open.
@@ -106,7 +107,7 @@ class Timeline:
             sorted(int(record["time_us"]) for kind in kinds for record in self.of(kind))
         )
 
-    @property
+    @cached_property
     def joins(self) -> bool:
         """
         Whether requests to the model API could be joined to calls at all.
