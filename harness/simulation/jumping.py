@@ -63,6 +63,20 @@ class SimTask(asyncio.Task[T]):
         return describe_waiting(self, getattr(self, "_fut_waiter", None))
 
 
+class SimFuture(asyncio.Future[T]):
+    """
+    A future that is hashed by a number, like a task.
+    """
+
+    _loop: "JumpingLoop"
+    _number: int | None = None
+
+    def __hash__(self) -> int:
+        if self._number is None:
+            self._number = self._loop.next_number()
+        return self._number
+
+
 class SimTimer(asyncio.TimerHandle):
     """
     A timer that comes after earlier ones set for the same time.
@@ -145,6 +159,7 @@ class JumpingLoop(asyncio.BaseEventLoop):
         self._now_s = START_S
         self._timer_numbers = itertools.count()
         self._task_numbers = itertools.count(1)
+        self._numbers = itertools.count(1)
         self._clock_resolution = _RESOLUTION_S
         self._selector = _JumpingSelector(self._jump)
         self._has_dead = False
@@ -175,6 +190,18 @@ class JumpingLoop(asyncio.BaseEventLoop):
         heapq.heappush(self._scheduled, timer)
         timer.mark_scheduled()
         return timer
+
+    def next_number(self) -> int:
+        """
+        Return a number for something that would else be hashed by its address.
+        """
+        return next(self._numbers)
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """
+        Make a future that a set keeps in a place of its own choosing.
+        """
+        return SimFuture(loop=self)
 
     def make_task(
         self,

@@ -41,6 +41,7 @@ class _Inside:
         self.time = loop.time
         self.wall = loop.wall
         self.urandom = randomness.stream("urandom").randbytes
+        self.next_number = loop.next_number
         self.bind = loop.network.listeners.bind
         self.bound_address = loop.network.listeners.bound_address
         self.answer = loop.network.names.answer

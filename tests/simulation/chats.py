@@ -17,7 +17,7 @@ from aiohttp import web
 from harness.clock import LoopClock
 from harness.simulation import Host, LinkOptions, Segment, SimLoop, run_virtual
 
-URL = "http://127.0.0.1:4010/chat"
+URL = "http://upstream.test:4010/chat"
 CHATS = 60
 CLOCK = LoopClock()
 
@@ -59,11 +59,13 @@ async def serve() -> None:
     await asyncio.Event().wait()
 
 
-async def chat(session: aiohttp.ClientSession, number: int) -> str:
+async def chat(
+    session: aiohttp.ClientSession, number: int, *, attempts_max: int = 7
+) -> str:
     """
     Ask until there is an answer.
     """
-    for attempt in range(1, 8):
+    for attempt in range(1, attempts_max + 1):
         try:
             async with session.post(URL, json={"number": number}) as response:
                 await response.read()
@@ -84,6 +86,7 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SimLoop)
     loop.network.taps.append(note_segment)
+    loop.network.names.add("upstream.test")
     service = Host(loop=loop, name="service")
     service.start(serve)
     await CLOCK.sleep(1)
@@ -96,7 +99,19 @@ async def main() -> None:
             [chat(session, number) for number in range(CHATS)]
         ):
             note("ended", outcome=await ended)
+    await leave_in_the_middle(aiohttp.ClientSession())
     await service.stop()
+
+
+async def leave_in_the_middle(session: aiohttp.ClientSession) -> None:
+    """
+    Close a session with chats under way, all at once.
+    """
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(20):
+            tasks.create_task(chat(session, CHATS + number, attempts_max=1))
+        await CLOCK.sleep(0.2)
+        await session.close()
 
 
 if __name__ == "__main__":

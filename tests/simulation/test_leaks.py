@@ -3,6 +3,7 @@ Leaks of the real world, each with a test that notices when a dependency changes
 """
 
 import asyncio
+import datetime as dt
 import importlib
 import math
 import os
@@ -23,6 +24,7 @@ import aiohttp.connector
 import aiohttp.helpers
 import pytest
 from aiohttp import web
+from aiohttp.client_proto import ResponseHandler
 
 from harness.clock import Clock, LoopClock
 from harness.errors import EscapeError
@@ -70,6 +72,31 @@ async def test_clocks_of_libraries_follow_the_loop(virtual_time: SimLoop) -> Non
     assert time.monotonic_ns() == int((START_S + 500) * 1e9)
     assert time.perf_counter() == bound_monotonic() == START_S + 500
     assert time.perf_counter_ns() == int((START_S + 500) * 1e9)
+
+
+async def test_dates_follow_the_loop() -> None:
+    """
+    The methods of datetime that read C's clock tell the simulation's time.
+    """
+    await LoopClock().sleep(3600)
+
+    assert dt.datetime.now(dt.UTC).isoformat() == "2023-11-14T23:30:00+00:00"  # noqa: TID251 - the door itself
+    assert dt.datetime.utcnow().hour == 23  # noqa: DTZ003 - the door itself
+    assert dt.datetime.today() == dt.datetime.now()  # noqa: DTZ002, DTZ005, TID251 - the door itself
+    assert time.gmtime()[:5] == (2023, 11, 14, 23, 30)
+    assert time.mktime(time.localtime()) == time.time()  # noqa: TID251 - the door itself
+
+
+def test_dates_are_real_again_afterwards() -> None:
+    """
+    Outside of a simulation datetime reads the machine's clock, by its own C code.
+    """
+    before = vars(dt.datetime)["now"]
+
+    run_virtual(lambda: LoopClock().sleep(1))
+
+    assert vars(dt.datetime)["now"] is before
+    assert dt.datetime.now(dt.UTC).timestamp() == pytest.approx(time.time(), abs=60)  # noqa: TID251 - the door itself
 
 
 def test_names_bound_inside_work_outside() -> None:
@@ -241,6 +268,32 @@ async def test_wait_returns_tasks_by_number() -> None:
     numbers = [hash(task) for task in done]
     assert numbers == [hash(task) for task in set(tasks)]
     assert [hash(task) for task in tasks] == sorted(numbers)
+
+
+async def test_futures_have_an_order_in_sets(virtual_time: SimLoop) -> None:
+    """
+    Futures in a set come by number: aiohttp wakes who waits for a name in its order.
+    """
+    futures = [virtual_time.create_future() for _ in range(30)]
+    kept = set(futures)
+
+    numbers = [hash(future) for future in futures]
+
+    assert numbers == list(range(numbers[0], numbers[0] + 30))
+    assert len(kept) == 30
+
+
+async def test_connections_have_an_order_in_sets(virtual_time: SimLoop) -> None:
+    """
+    What aiohttp's connector keeps in a set is hashed by number, not by address.
+    """
+    protocols = [ResponseHandler(virtual_time) for _ in range(3)]
+    placeholder = aiohttp.connector._TransportPlaceholder(virtual_time.create_future())
+
+    numbers = [hash(protocol) for protocol in protocols]
+
+    assert numbers == list(range(numbers[0], numbers[0] + 3))
+    assert hash(placeholder) == hash(placeholder.closed)
 
 
 async def test_as_completed_starts_coroutines_in_order() -> None:
