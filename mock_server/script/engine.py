@@ -163,11 +163,13 @@ class CompiledScript:
             ((rule, _failed(rule, seen)) for rule in self.rules),
             key=lambda pair: len(pair[1]) / (len(pair[0].conditions) or 1),
         )
-        reason = failed[0].name if failed else "its sequence has ended"
+        reason = (
+            f"which asks for {failed[0].name}" if failed else "whose sequence has ended"
+        )
         called = f" ({rule.rule.name})" if rule.rule.name else ""
         message = (
             f"No rule of the script matches this request. Nearest is rule "
-            f"{rule.number + 1}{called}, which asks for {reason}; the last message is "
+            f"{rule.number + 1}{called}, {reason}; the last message is "
             f"of role {seen.last.role} and says {seen.last.text[:120]!r}."
         )
         return ApiError(message, status=404, code="no_matching_rule")

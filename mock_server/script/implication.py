@@ -9,6 +9,8 @@ from fnmatch import fnmatchcase
 
 from mock_server.script.rule import Match, MessageMatch, TextMatch, ToolResultMatch
 
+_WILDCARDS = re.compile(r"[*?\[]")
+
 
 def implies(narrow: Match, wide: Match) -> bool:
     """
@@ -47,7 +49,9 @@ def implies_text(narrow: TextMatch, wide: TextMatch) -> bool:
 def _implies_model(narrow: str | None, wide: str | None) -> bool:
     if wide is None or wide == "*":
         return True
-    return narrow is not None and (narrow == wide or fnmatchcase(narrow, wide))
+    if narrow is None or _WILDCARDS.search(narrow):
+        return narrow == wide
+    return fnmatchcase(narrow, wide)
 
 
 def _implies_turns(narrow: list[int] | None, wide: list[int] | None) -> bool:

@@ -310,3 +310,45 @@ def test_unscripted_text_has_the_form_asked_for(
     Without a script a structured answer still follows its schema.
     """
     assert play("{}").text(ask("json", response_format=form)) == text
+
+
+def test_templates_reach_into_the_offered_tools(ask: Ask, play: Play) -> None:
+    """
+    The request is known whole, the schemas of its tools included.
+    """
+    player = play("""
+    upstream:
+      script:
+        - reply: {text: "{{ request.tools[0].function.parameters.type }}"}
+    """)
+    function = {"name": "f", "parameters": {"type": "object", "properties": {}}}
+
+    seen = ask("x", tools=[{"type": "function", "function": function}])
+
+    assert player.text(seen) == "object"
+
+
+def test_a_regex_of_any_message_is_known(ask: Ask, play: Play) -> None:
+    """
+    What was found in an earlier message is at hand as well.
+    """
+    player = play(r"""
+    upstream:
+      script:
+        - match: {any_message: {role: user, regex: 'g(.)'}, last_message: {role: tool}}
+          reply: {text: "{{ match[1] }} {{ tool }}"}
+    """)
+
+    assert player.text(ask(messages=loop("no json"))) == "o no json"
+
+
+def test_ended_sequence_is_named(ask: Ask, play: Play) -> None:
+    """
+    When the only rule has ended, the error says that.
+    """
+    player = play("""
+    upstream: {script: [{reply: {sequence: [{text: a}], then: next_rule}}]}
+    """)
+    player.decide(ask())
+
+    assert "whose sequence has ended" in player.decide(ask()).error.message
