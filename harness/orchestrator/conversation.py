@@ -302,7 +302,7 @@ def from_json(text: str) -> Conversation:
             ),
             answer=data["answer"],
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         message = f"no conversation: {error!r}"
         raise ValueError(message) from error
 

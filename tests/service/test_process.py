@@ -1,0 +1,192 @@
+"""
+The service as a process of its own: signals, ports, ``kill -9``.
+"""
+
+import asyncio
+import base64
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+pytestmark = pytest.mark.sockets
+
+_SECRET = f"whsec_{base64.b64encode(bytes(32)).decode()}"
+_PROGRAM = """
+import os, sys
+from pathlib import Path
+from harness.service import serve
+from harness.settings import ServiceSettings
+
+log = os.environ.get("HARNESS_EVENT_LOG")
+seed = os.environ.get("HARNESS_SEED")
+sys.exit(
+    serve(
+        ServiceSettings.from_environment(os.environ),
+        event_log_file=Path(log) if log else None,
+        seed=int(seed) if seed else None,
+    )
+)
+"""
+
+Start = Callable[..., Coroutine[Any, Any, asyncio.subprocess.Process]]
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """
+    Start a service; what is left of it is killed at the end.
+    """
+    started: list[asyncio.subprocess.Process] = []
+
+    async def begin(**environment: str) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            _PROGRAM,
+            env={
+                "PATH": os.environ["PATH"],
+                "PORT": "0",
+                "DATA_DIR": str(tmp_path / "data"),
+                "HARNESS_EVENT_LOG": str(tmp_path / "events.jsonl"),
+                # Nobody listens there: what is sent waits for its retry.
+                "WEBHOOK_URL": "http://127.0.0.1:9/hook",
+                "WEBHOOK_SECRET": _SECRET,
+                "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+                **environment,
+            },
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def listening(process: asyncio.subprocess.Process) -> str:
+    """
+    Return the URL that a process prints first.
+    """
+    assert process.stdout is not None
+    line = (await process.stdout.readline()).decode()
+    if not line.startswith("listening on http://127.0.0.1:"):
+        assert process.stderr is not None
+        pytest.fail(f"{line!r}: {(await process.stderr.read()).decode()}")
+    return line.removeprefix("listening on ").strip()
+
+
+@asynccontextmanager
+async def accepted(url: str) -> AsyncIterator[str]:
+    """
+    Accept a chat and give its callback id.
+    """
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{url}/chat",
+            json={"message": "hi", "user_id": "u"},
+            headers={"Prefer": "respond-async"},
+        ) as response,
+    ):
+        assert response.status == 202
+        yield (await response.json())["callback_id"]
+
+
+async def test_signal_ends_it_in_order(start: Start, tmp_path: Path) -> None:
+    """
+    SIGTERM ends the process with 0, and its last event says that all was released.
+    """
+    process = await start()
+    await listening(process)
+
+    process.send_signal(signal.SIGTERM)
+
+    assert await process.wait() == 0
+    lines = (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    kinds = [json.loads(line)["kind"] for line in lines]
+    assert kinds == ["service_started", "service_stopping", "service_stopped"]
+
+
+async def test_interrupt_is_130(start: Start) -> None:
+    """
+    Ctrl-C ends the process in order and says so.
+    """
+    process = await start()
+    await listening(process)
+
+    process.send_signal(signal.SIGINT)
+
+    assert await process.wait() == 130
+
+
+async def test_taken_port_is_4(start: Start, tmp_path: Path) -> None:
+    """
+    A taken port ends the process with one line that names it.
+    """
+    first = await start()
+    port = (await listening(first)).rpartition(":")[2]
+
+    second = await start(PORT=port, DATA_DIR=str(tmp_path / "other"))
+    output, errors = await second.communicate()
+
+    assert second.returncode == 4
+    assert output == b""
+    assert errors.decode().count("\n") == 1
+    assert f"127.0.0.1:{port}" in errors.decode()
+
+
+async def test_mistakes_are_2(start: Start) -> None:
+    """
+    Settings that cannot be used end the process with the reason and without the secret.
+    """
+    process = await start(WEBHOOK_SECRET="whsec_tooshort")  # noqa: S106
+    _, errors = await process.communicate()
+
+    assert process.returncode == 2
+    assert "signing secret" in errors.decode()
+    assert "tooshort" not in errors.decode()
+
+
+async def test_kill_loses_no_accepted_chat(start: Start, tmp_path: Path) -> None:
+    """
+    What was accepted before ``kill -9`` ends after the restart, under ids of its own.
+    """
+    first = await start(HARNESS_SEED="7")
+    url = await listening(first)
+    async with accepted(url) as one, accepted(url) as other:
+        callback_ids = {one, other}
+    first.kill()
+    await first.wait()
+
+    second = await start(HARNESS_SEED="7")
+    url = await listening(second)
+
+    async with accepted(url) as later, aiohttp.ClientSession() as session:
+        assert later not in callback_ids
+        states: dict[str, str] = {}
+        for callback_id in callback_ids:
+            while states.get(callback_id) in {None, "pending"}:
+                async with session.get(f"{url}/callbacks/{callback_id}") as response:
+                    states[callback_id] = (await response.json())["state"]
+    second.send_signal(signal.SIGTERM)
+    await second.wait()
+    assert set(states.values()) == {"failed"}
+    lines = (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    enqueued = {
+        record["callback_id"]
+        for record in map(json.loads, lines)
+        if record["kind"] == "webhook_enqueued"
+    }
+    assert callback_ids <= enqueued
