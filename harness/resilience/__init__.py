@@ -32,7 +32,7 @@ from harness.resilience.deadline import (
     Deadline,
     current_deadline,
     deadline_scope,
-    earliest,
+    earlier,
 )
 from harness.resilience.fallback import Degraded, Fallback
 from harness.resilience.hedging import Hedging
@@ -143,7 +143,7 @@ __all__ = [
     "classify_status",
     "current_deadline",
     "deadline_scope",
-    "earliest",
+    "earlier",
     "lint_order",
     "make_budget",
     "next_step",

@@ -115,12 +115,11 @@ class AdaptiveLimiter:
                 )
             )
             raise
-        started_s = self._clock.monotonic()
         in_flight = self._bulkhead.in_use
         try:
             return await inner(attempt)
         finally:
-            self._learn(attempt, self._clock.monotonic() - started_s, in_flight)
+            self._learn(attempt, in_flight)
             self._bulkhead.release()
 
     def record_latency(
@@ -143,7 +142,7 @@ class AdaptiveLimiter:
             self._window = _Window()
             self._judge(window)
 
-    def _learn(self, attempt: Attempt, duration_s: float, in_flight: int) -> None:
+    def _learn(self, attempt: Attempt, in_flight: int) -> None:
         classified = attempt.classified
         if classified is None or classified.outcome is Outcome.IGNORED:
             return
@@ -151,7 +150,7 @@ class AdaptiveLimiter:
         if classified.outcome is Outcome.FAILURE and not dropped:
             return
         first_s = attempt.time_to_first_chunk_s
-        latency_s = duration_s if first_s is None else first_s
+        latency_s = attempt.duration_s if first_s is None else first_s
         self.record_latency(
             None if dropped else latency_s, in_flight=in_flight, dropped=dropped
         )

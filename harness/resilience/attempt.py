@@ -72,6 +72,8 @@ class Attempt:
         on_start: Called when all permits are there and the call is made.
         deadline: When the whole call has to be over.
         timeout_s: How long this attempt may take, known once it is made.
+        started_s: When it was made, on the monotonic clock.
+        duration_s: How long it took, known once it ended.
         classified: What the attempt told, known once it ended; None if a strategy
             refused it before it was made.
         blocked_s: How long the circuit refuses further calls, if it does so once this
@@ -85,10 +87,12 @@ class Attempt:
         "blocked_s",
         "classified",
         "deadline",
+        "duration_s",
         "execution",
         "number",
         "on_start",
         "request_id",
+        "started_s",
         "status",
         "time_to_first_chunk_s",
         "timeout_s",
@@ -108,6 +112,8 @@ class Attempt:
         self.deadline = deadline
         self.tokens = tokens
         self.timeout_s: float | None = None
+        self.started_s = 0.0
+        self.duration_s = 0.0
         self.classified: Classified | None = None
         self.on_start: Callable[[], None] | None = None
         self.blocked_s: float | None = None

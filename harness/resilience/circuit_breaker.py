@@ -155,7 +155,8 @@ class CircuitBreaker:
                 )
             )
             raise
-        attempt.on_start = lambda: self.start(permit)
+        if permit.is_probe:
+            attempt.on_start = lambda: self.start(permit)
         try:
             return await inner(attempt)
         finally:
@@ -235,16 +236,14 @@ class CircuitBreaker:
             # Refused further in, or cancelled while it waited there.
             self.settle(permit, Outcome.IGNORED)
             return
-        started_s = permit.started_s
-        now_s = self._clock.monotonic()
         self.settle(
             permit,
             classified.outcome,
-            duration_s=0.0 if started_s is None else now_s - started_s,
+            duration_s=attempt.duration_s,
             retry_after_s=classified.retry_after_s,
         )
         if self.state is CircuitState.OPEN:
-            attempt.blocked_s = self._circuit.refuses_for_s(now_s)
+            attempt.blocked_s = self._circuit.refuses_for_s(self._clock.monotonic())
 
     def _go(self, event: CircuitEvent) -> None:
         self._circuit.go(event, self._clock.monotonic())

@@ -67,12 +67,13 @@ class Deadline:
             raise DeadlineExceededError(deadline_in_s=left_s)
 
 
-def earliest(*deadlines: Deadline | None) -> Deadline | None:
+def earlier(one: Deadline | None, other: Deadline | None) -> Deadline | None:
     """
     Return the deadline that comes first, None if there is none.
     """
-    known = [deadline for deadline in deadlines if deadline is not None]
-    return min(known, key=lambda deadline: deadline.at_s, default=None)
+    if one is None or other is None:
+        return one or other
+    return one if one.at_s <= other.at_s else other
 
 
 def current_deadline() -> Deadline | None:
@@ -87,7 +88,7 @@ def deadline_scope(deadline: Deadline | None) -> Iterator[Deadline | None]:
     """
     Let everything inside work towards this deadline, or the outer one if it is earlier.
     """
-    effective = earliest(deadline, _CURRENT.get())
+    effective = earlier(deadline, _CURRENT.get())
     token = _CURRENT.set(effective)
     try:
         yield effective

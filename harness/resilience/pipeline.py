@@ -6,6 +6,7 @@ budget), circuit breaker, bulkhead, rate limiter, attempt timeout, call, classif
 strategies are data until one short loop wraps them around the call.
 """
 
+import functools
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
@@ -20,7 +21,7 @@ from harness.resilience.deadline import (
     Deadline,
     current_deadline,
     deadline_scope,
-    earliest,
+    earlier,
 )
 from harness.resilience.lint import PipelineOrderWarning, lint_order
 from harness.resilience.outcome import CANCELLED, Classified, Classifier, Outcome
@@ -103,8 +104,7 @@ class Pipeline:
         attempt = Attempt(execution, deadline=self._deadline(deadline), tokens=tokens)
         self.in_flight += 1
         try:
-            with deadline_scope(attempt.deadline):
-                return cast("T", await self._handler(attempt))
+            return cast("T", await self._within_deadline(attempt))
         except AttemptTimeoutError as error:
             left_s = _remaining_s(attempt.deadline)
             if left_s is None or left_s > 0:
@@ -114,34 +114,42 @@ class Pipeline:
         finally:
             self.in_flight -= 1
 
+    async def _within_deadline(self, attempt: Attempt) -> Any:
+        if attempt.deadline is current_deadline():
+            return await self._handler(attempt)
+        with deadline_scope(attempt.deadline):
+            return await self._handler(attempt)
+
     def _deadline(self, given: Deadline | None) -> Deadline | None:
-        own = (
-            None
-            if self._total_timeout_s is None
-            else Deadline.after(self._clock, self._total_timeout_s)
-        )
-        return earliest(given, current_deadline(), own)
+        around = earlier(given, current_deadline())
+        if self._total_timeout_s is None:
+            return around
+        own_s = self._clock.monotonic() + self._total_timeout_s
+        if around is not None and around.at_s <= own_s:
+            return around
+        return Deadline(self._clock, own_s)
 
     def _compose(self) -> Handler:
         handler: Handler = self._make
         for strategy in reversed(self.strategies):
-            handler = _wrap(strategy, handler)
+            handler = functools.partial(strategy.execute, handler)
         return handler
 
     async def _make(self, attempt: Attempt) -> Any:
-        started_s = self._begin(attempt)
+        self._begin(attempt)
         try:
             result = await self._call(attempt)
         except BaseException as error:
-            self._end(attempt, started_s, error)
+            self._end(attempt, error)
             raise
-        self._end(attempt, started_s, None)
+        self._end(attempt, None)
         return result
 
-    def _begin(self, attempt: Attempt) -> float:
+    def _begin(self, attempt: Attempt) -> None:
         timeout_s = self._attempt_timeout_s
+        attempt.started_s = self._clock.monotonic()
         if attempt.deadline is not None:
-            left_s = attempt.deadline.remaining_s()
+            left_s = attempt.deadline.at_s - attempt.started_s
             if left_s <= 0:
                 self._bus.publish(
                     OperationRejected(
@@ -159,7 +167,6 @@ class Pipeline:
         self._bus.publish(
             AttemptStarted(operation=attempt.operation, attempt_number=attempt.number)
         )
-        return self._clock.monotonic()
 
     async def _call(self, attempt: Attempt) -> Any:
         if attempt.timeout_s is None:
@@ -173,18 +180,17 @@ class Pipeline:
                 raise AttemptTimeoutError(timeout_s=attempt.timeout_s) from error
             raise
 
-    def _end(
-        self, attempt: Attempt, started_s: float, error: BaseException | None
-    ) -> None:
+    def _end(self, attempt: Attempt, error: BaseException | None) -> None:
         classified = self._judge(error)
         attempt.classified = classified
+        attempt.duration_s = self._clock.monotonic() - attempt.started_s
         self._bus.publish(
             AttemptEnded(
                 operation=attempt.operation,
                 attempt_number=attempt.number,
                 outcome=classified.outcome.value,
                 reason=classified.reason,
-                duration_s=self._clock.monotonic() - started_s,
+                duration_s=attempt.duration_s,
                 status=(
                     attempt.status if classified.status is None else classified.status
                 ),
@@ -204,10 +210,3 @@ class Pipeline:
 
 def _remaining_s(deadline: Deadline | None) -> float | None:
     return None if deadline is None else deadline.remaining_s()
-
-
-def _wrap(strategy: Strategy, inner: Handler) -> Handler:
-    async def handler(attempt: Attempt) -> Any:
-        return await strategy.execute(inner, attempt)
-
-    return handler

@@ -12,7 +12,7 @@ from harness.resilience import (
     Deadline,
     current_deadline,
     deadline_scope,
-    earliest,
+    earlier,
 )
 
 pytestmark = pytest.mark.virtual_time
@@ -55,11 +55,11 @@ async def test_inner_scope_never_lasts_longer(clock: LoopClock) -> None:
     assert current_deadline() is None
 
 
-async def test_earliest_of_many(clock: LoopClock) -> None:
+async def test_earlier_of_two(clock: LoopClock) -> None:
     """
-    The earliest deadline counts, and none is no deadline.
+    The earlier deadline counts, and none is no deadline.
     """
     early, late = Deadline.after(clock, 1), Deadline.after(clock, 2)
 
-    assert earliest(None, late, early) is early
-    assert earliest(None, None) is None
+    assert earlier(late, early) is early is earlier(early, None)
+    assert earlier(None, None) is None
