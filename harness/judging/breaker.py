@@ -19,6 +19,7 @@ import heapq
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from harness.judging.causality import NEVER_US, Health, Span, spans_of
 from harness.judging.ruling import Finding, finding
@@ -127,18 +128,38 @@ class _Successes:
         Return how many may have been noticed in between.
         """
         end = bisect_right(self._earliest_us, to_us)
-        return sum(latest_us >= from_us for latest_us in self._latest_us[:end])
+        return sum(1 for _ in self._noticed_since(from_us, end))
 
     def nth_end_us(self, from_us: int, number: int, *, early_us: int) -> int:
         """
-        Return when so many may have been noticed at the earliest.
+        Return when so many may have been noticed since then, at the earliest.
         """
-        ends = sorted(
-            max(span.attempt.received_us, (span.attempt.ended_us or 0) - early_us)
-            for span, latest_us in zip(self._spans, self._latest_us, strict=True)
-            if latest_us >= from_us
-        )
+        started = bisect_right(self._earliest_us, from_us)
+        ends = [
+            self._end_us(index, early_us)
+            for index in self._noticed_since(from_us, started)
+        ]
+        ends = heapq.nsmallest(number, ends)
+        for index in range(started, len(self._spans)):
+            if len(ends) >= number and self._earliest_us[index] > ends[-1]:
+                break
+            insort(ends, self._end_us(index, early_us))
+            del ends[number:]
         return ends[number - 1] if len(ends) >= number else NEVER_US
+
+    def _noticed_since(self, from_us: int, end: int) -> Iterator[int]:
+        """
+        Yield those of the first ``end`` that may have been noticed since then.
+        """
+        for index in range(end - 1, -1, -1):
+            if self._latest_so_far_us[index] < from_us:
+                return
+            if self._latest_us[index] >= from_us:
+                yield index
+
+    def _end_us(self, index: int, early_us: int) -> int:
+        attempt = self._spans[index].attempt
+        return max(attempt.received_us, (attempt.ended_us or 0) - early_us)
 
 
 def _latest_us(span: Span, *, timeout_s: float | None) -> int:
@@ -345,11 +366,11 @@ class _Circuit:
                 continue
             if not self._timeline.calls_started(from_us, to_us):
                 continue
-            before = told[: bisect_left(ends_us, to_us)]
-            told_something = [
+            before = reversed(told[: bisect_left(ends_us, to_us)])
+            told_something = (
                 each.health for each in before if each.health is not Health.NEUTRAL
-            ]
-            run = told_something[-threshold:]
+            )
+            run = list(islice(told_something, threshold))
             if len(run) == threshold and set(run) == {Health.FAILURE}:
                 yield from_us, to_us
 
