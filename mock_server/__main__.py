@@ -27,7 +27,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--port", type=int, default=DEFAULT_PORT, metavar="P", help="0 takes a free one"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="by default the scenario's"
+    )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="only 1")
     parser.add_argument(
         "--service-url", metavar="URL", help="where webhooks of deferred tools go"

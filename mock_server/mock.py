@@ -4,19 +4,18 @@ The mock: every surface on one port, put together by hand.
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any, Final
 
 from aiohttp import web
 
 from mock_server.clock import Clock
 from mock_server.core import Core, build_core
-from mock_server.documents import Document, validate_document
+from mock_server.documents import Document
 from mock_server.exchange import Exchange
 from mock_server.faults import Target
 from mock_server.latency import LatencyProfile, profile_of
 from mock_server.options import MockOptions
-from mock_server.script import CompiledScript, MockScript
+from mock_server.script import CompiledScript, MockScript, script_of
 from mock_server.surfaces.chat_completions import ChatCompletions
 from mock_server.surfaces.control import PATH_PREFIX as CONTROL_PREFIX
 from mock_server.surfaces.control import Control, ControlOptions
@@ -54,7 +53,7 @@ class Mock:
     ) -> None:
         self.options = options or MockOptions()
         self.core: Core = build_core(
-            seed=self.options.seed,
+            seed=self.options.seed or 0,
             clock=clock,
             limits=self.options.limits,
             event_log=self.options.event_log,
@@ -206,21 +205,6 @@ class Mock:
 
 
 _UNKNOWN = Unknown()
-_SURFACES = ("upstream", "tools", "webhook_endpoint", "webhook_emitter")
-
-
-def script_of(document: Document) -> MockScript:
-    """
-    Return the script of a document, which may be a whole scenario.
-
-    Raises:
-        DocumentError: Everything that is wrong with it.
-    """
-    data = document.data
-    if isinstance(data, dict) and "scenario" in data:
-        # What else a scenario says is none of the mock's business.
-        data = {name: value for name, value in data.items() if name in _SURFACES}
-    return validate_document(replace(document, data=data or {}), MockScript)
 
 
 def _upstream_surfaces(script: MockScript, core: Core) -> dict[str, Surface]:

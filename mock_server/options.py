@@ -37,8 +37,8 @@ class MockOptions:
     port: int = DEFAULT_PORT
     """0 takes a free one."""
 
-    seed: int = 0
-    """All chance and all ids come from it."""
+    seed: int | None = None
+    """All chance and all ids come from it; by default a scenario's own, else 0."""
 
     service_url: str | None = None
     """Where webhooks of deferred tools go; without it none are sent."""

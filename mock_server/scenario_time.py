@@ -26,7 +26,7 @@ class ScenarioTime:
     @property
     def elapsed_s(self) -> float:
         """
-        Seconds since zero; 0 while it does not run.
+        Seconds since zero, negative before it; 0 while it does not run.
         """
         if self._zero_s is None:
             return 0.0
@@ -41,7 +41,7 @@ class ScenarioTime:
                 share; by default this moment.
         """
         self._zero_s = self._clock.monotonic() if at_s is None else at_s
-        self._events.publish("scenario_started")
+        self._events.publish("scenario_started", zero_us=int(self._zero_s * 1e6))
 
     def start_if_needed(self) -> None:
         """

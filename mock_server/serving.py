@@ -7,15 +7,15 @@ import errno
 import signal
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
 from mock_server.app import running_mock
 from mock_server.documents import Document, DocumentError, read_document
 from mock_server.injector import TooManyFaultsError
-from mock_server.mock import script_of
 from mock_server.options import MockOptions
-from mock_server.script import MockScript
+from mock_server.script import MockScript, script_of, seed_of
 
 EXIT_PASSED = 0
 EXIT_USAGE = 2
@@ -59,6 +59,8 @@ def serve(
         if script_file is not None:
             document = read_document(script_file)
             script = script_of(document)
+            if options.seed is None:
+                options = replace(options, seed=seed_of(document))
     except DocumentError as error:
         print(error, file=errors)
         return EXIT_USAGE

@@ -19,8 +19,8 @@ from mock_server.app import RunningMock, running_mock
 from mock_server.clock import Clock, LoopClock
 from mock_server.documents import parse_document
 from mock_server.events import Record
-from mock_server.mock import script_of
 from mock_server.options import MockOptions
+from mock_server.script import script_of
 
 _READ_BYTES = 65536
 _WAIT_S = 3600.0

@@ -394,6 +394,24 @@ async def test_start_is_zero_of_scenario_time(clock: LoopClock) -> None:
     assert len(zeros) == 2
 
 
+async def test_start_can_name_another_moment(clock: LoopClock) -> None:
+    """
+    Zero may lie in the past or be yet to come; before it no fault is due.
+    """
+    script = "upstream: {faults: [{fault: status}]}"
+    async with mock_in_test(script, clock=clock) as mock:
+        statuses = []
+        for offset_s in (-10.0, 10.0):
+            at_s = clock.monotonic() + offset_s
+            await _control(mock, "POST", "start", {"at_s": at_s})
+            statuses.append((await mock.chat()).status)
+            assert mock.of("scenario_started")[-1]["zero_us"] == int(at_s * 1e6)
+        wrong = await _control(mock, "POST", "start", {"at": 1})
+
+    assert statuses == [503, 200]
+    assert wrong.status == 422
+
+
 async def test_reset_begins_anew(clock: LoopClock) -> None:
     """
     A reset forgets journal, cursors and added faults; the script stays.

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from mock_server import LoopClock, create_app
 from mock_server.documents import parse_document
-from mock_server.mock import script_of
+from mock_server.script import script_of
 
 pytestmark = pytest.mark.virtual_time
 

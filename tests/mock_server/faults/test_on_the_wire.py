@@ -21,7 +21,9 @@ upstream:
 """
 TOOL_SCRIPT = """
 upstream:
-  script: [{reply: {tool_calls: [{name: get_weather, arguments: {city: Paris}}]}}]
+  script:
+    - match: {turn: 1}
+      reply: {tool_calls: [{name: get_weather, arguments: {city: Paris}}]}
   faults: [%s]
 """
 TOOLS = [

@@ -11,7 +11,7 @@ from mock_server.documents import parse_document
 from mock_server.draws import Draws
 from mock_server.faults import Target
 from mock_server.injector import Injector, Moment, TooManyFaultsError
-from mock_server.mock import script_of
+from mock_server.script import script_of
 from mock_server.surfaces.ports import CallKeys
 
 

@@ -19,7 +19,7 @@ from mock_server.latency import (
     Uniform,
     sampler_of,
 )
-from mock_server.mock import script_of
+from mock_server.script import script_of
 from mock_server.testing import mock_in_test
 
 SAMPLERS: list[Sampler] = [
