@@ -66,6 +66,8 @@ class SimTransport(asyncio.Transport):
         self._is_lost = False
         self._ends_writing = False
         self._has_sent_end = False
+        self._is_at_end = False
+        self._wire_error: OSError | None = None
 
     def attach(self, peer: "SimTransport") -> None:
         """
@@ -157,6 +159,9 @@ class SimTransport(asyncio.Transport):
             raise RuntimeError(message)
         if self._is_closing or not data:
             return
+        if self._wire_error is not None:
+            self._fail(self._wire_error)
+            return
         # Copied, for the caller may change it; viewed, for it may be cut.
         self._unsent.append(memoryview(bytes(data)))
         self._unsent_bytes += len(data)
@@ -196,10 +201,12 @@ class SimTransport(asyncio.Transport):
             if kind is Kind.DATA:
                 self._pipe.send(Kind.RST)
             return
+        if kind is Kind.RST:
+            self._wire_error = self._error_of_reset()
         self._inbox.append((kind, data))
         if kind is Kind.RST and (self._is_closing or self._unsent):
             # A reader that rests does not see a reset, but a writer runs into it.
-            self._fail(_reset_by_peer())
+            self._fail(self._wire_error)
         else:
             self._read()
 
@@ -246,7 +253,7 @@ class SimTransport(asyncio.Transport):
             self._protocol.resume_writing()
 
     def _read(self) -> None:
-        while self._inbox and self._is_reading and not self._is_closing:
+        while self._inbox and self.is_reading() and not self._is_at_end:
             kind, data = self._inbox.popleft()
             match kind:
                 case Kind.DATA:
@@ -256,7 +263,7 @@ class SimTransport(asyncio.Transport):
                 case Kind.FIN:
                     self._call_protocol(self._hand_over_end)
                 case Kind.RST:
-                    self._fail(_reset_by_peer())
+                    self._fail(self._wire_error)
 
     def _call_protocol(
         self, call: Callable[[Unpack[Ts]], None], *arguments: *Ts
@@ -292,7 +299,9 @@ class SimTransport(asyncio.Transport):
                 stays_open = protocol.eof_received()
             case _:
                 stays_open = False
-        if not stays_open:
+        if stays_open:
+            self._is_at_end = True
+        else:
             self.close()
 
     def acknowledge(self, size_bytes: int) -> None:
@@ -314,9 +323,7 @@ class SimTransport(asyncio.Transport):
         if self._is_lost:
             return
         self._is_lost = True
-        was_reset = isinstance(error, ConnectionResetError) or any(
-            kind is Kind.RST for kind, _ in self._inbox
-        )
+        was_reset = self._wire_error is not None
         has_unread = any(kind is Kind.DATA for kind, _ in self._inbox)
         try:
             if self._protocol is not None:
@@ -333,6 +340,8 @@ class SimTransport(asyncio.Transport):
             self._has_sent_end = True
             self._pipe.send(kind)
 
-
-def _reset_by_peer() -> ConnectionResetError:
-    return ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+    def _error_of_reset(self) -> OSError:
+        # A kernel makes a difference whether the other end had said goodbye before.
+        if self._is_at_end or any(kind is Kind.FIN for kind, _ in self._inbox):
+            return BrokenPipeError(errno.EPIPE, "Broken pipe")
+        return ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
