@@ -17,7 +17,8 @@ from harness.judging.circuits import (
 from harness.judging.entities import Attempt, Call, Delivery, Execution, Record
 from harness.judging.expectations import judge_expectation
 from harness.judging.faults import judge_faults
-from harness.judging.figures import Figure, Figures, outcome_counts
+from harness.judging.figure import Figure
+from harness.judging.figures import Figures, outcome_counts
 from harness.judging.health import HealthBudget, ailments
 from harness.judging.invariants import INVARIANTS, Invariant, judge_invariants
 from harness.judging.ruling import (
