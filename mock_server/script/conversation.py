@@ -16,7 +16,7 @@ CONVERSATIONS_MAX = 4096
 """Conversations that a world remembers; the one unused for longest is forgotten."""
 
 ATTEMPTS_MAX = 1024
-"""Different requests of one conversation whose attempts are counted."""
+"""Different requests of one conversation whose attempts are counted, the latest."""
 
 _METADATA_KEY = "conversation"
 _DIGEST_DIGITS = 16
@@ -64,9 +64,7 @@ class Conversation:
     What is remembered of one conversation.
     """
 
-    attempts: BoundedDict[tuple[int, int], int] = field(
-        default_factory=lambda: BoundedDict(ATTEMPTS_MAX)
-    )
+    attempts: dict[tuple[int, int], int] = field(default_factory=dict)
     """How often each body came, by turn."""
 
     cursors: dict[int, int] = field(default_factory=dict)
@@ -77,8 +75,10 @@ class Conversation:
         Return which attempt this is: the nth identical body in that turn, from 1.
         """
         key = (turn, hash(body))
-        number = (self.attempts.get(key) or 0) + 1
-        self.attempts.put(key, number)
+        number = self.attempts.pop(key, 0) + 1
+        self.attempts[key] = number
+        if len(self.attempts) > ATTEMPTS_MAX:
+            del self.attempts[next(iter(self.attempts))]
         return number
 
 
