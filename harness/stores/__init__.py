@@ -5,7 +5,8 @@ Durable state: what was acknowledged survives.
 from harness.stores.group_commit import GroupCommit, InlineCommit
 from harness.stores.open_store import open_store, parse_store_path
 from harness.stores.options import StoreOptions
-from harness.stores.ports import (
+from harness.stores.ports import Store
+from harness.stores.records import (
     CallbackRecord,
     CallbackState,
     CallResolution,
@@ -25,11 +26,11 @@ from harness.stores.ports import (
     MessageFor,
     NewMessage,
     NextStep,
+    OnEnqueued,
     ReceiveOutcome,
     ReceiveResult,
     Recovery,
     RetryAt,
-    Store,
     StoreCounts,
     ToolCallRecord,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "MessageFor",
     "NewMessage",
     "NextStep",
+    "OnEnqueued",
     "ReceiveOutcome",
     "ReceiveResult",
     "Recovery",

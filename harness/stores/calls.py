@@ -2,7 +2,6 @@
 The SQL of tool calls and of the inbox, whose messages resolve them.
 """
 
-import base64
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,9 +9,10 @@ from typing import Final
 
 import apsw
 
-from harness.ids import CallbackId, DeliveryId, MessageId, ToolCallId, TraceId
+from harness.ids import DeliveryId, ToolCallId, TraceId
 from harness.stores.outbox import insert_message
-from harness.stores.ports import (
+from harness.stores.packing import pack, unpack
+from harness.stores.records import (
     CallResolution,
     CallState,
     IncomingMessage,
@@ -114,9 +114,12 @@ def open_call(
     *,
     now_us: int,
     delivery_id: DeliveryId,
-) -> ToolCallRecord:
+) -> tuple[ToolCallRecord, NewMessage | None]:
     """
     Write a pending call and apply the first result that arrived before it.
+
+    Returns:
+        The call as it stands, and the webhook that came with such a result.
     """
     is_added = change(
         connection,
@@ -129,9 +132,10 @@ def open_call(
         trace_id=call.trace_id,
         now_us=now_us,
     )
+    told = None
     if is_added:
-        _apply_kept(connection, call, now_us=now_us, delivery_id=delivery_id)
-    return _load_known(connection, call.tool_call_id)
+        told = _apply_kept(connection, call, now_us=now_us, delivery_id=delivery_id)
+    return _load_known(connection, call.tool_call_id), told
 
 
 def _apply_kept(
@@ -140,7 +144,8 @@ def _apply_kept(
     *,
     now_us: int,
     delivery_id: DeliveryId,
-) -> None:
+) -> NewMessage | None:
+    told: NewMessage | None = None
     kept = list(rows(connection, _KEPT, tool_call_id=call.tool_call_id))
     for message_id, call_state, result_json, outgoing in kept:
         resolution = CallResolution(
@@ -148,16 +153,19 @@ def _apply_kept(
             state=CallState(call_state),
             result_json=result_json,
         )
+        message = None if outgoing is None else _in_trace(unpack(outgoing), call)
         is_first = _resolve(
             connection,
             resolution,
-            call,
-            message=None if outgoing is None else _unpack(outgoing),
+            message=message,
             delivery_id=delivery_id,
             now_us=now_us,
         )
+        if is_first:
+            told = message
         state = ReceiveOutcome.APPLIED if is_first else ReceiveOutcome.LATE
         change(connection, _SETTLE_KEPT, message_id=message_id, state=state)
+    return told
 
 
 def finish_call(
@@ -217,15 +225,14 @@ def receive(
             incoming,
             ReceiveOutcome.UNKNOWN,
             resolution=resolution,
-            outgoing=None if message is None else _pack(message),
+            outgoing=None if message is None else pack(message),
             now_us=now_us,
         )
         return ReceiveResult(outcome=ReceiveOutcome.UNKNOWN)
     is_first = _resolve(
         connection,
         resolution,
-        call,
-        message=message,
+        message=None if message is None else _in_trace(message, call),
         delivery_id=delivery_id,
         now_us=now_us,
     )
@@ -257,7 +264,6 @@ def _repeated(
 def _resolve(
     connection: apsw.Connection,
     resolution: CallResolution,
-    call: ToolCallRecord,
     *,
     message: NewMessage | None,
     delivery_id: DeliveryId,
@@ -281,10 +287,17 @@ def _resolve(
             result_json=resolution.result_json,
         )
     elif message is not None:
-        if message.trace_id is None:
-            message = replace(message, trace_id=call.trace_id)
         insert_message(connection, message, delivery_id=delivery_id, now_us=now_us)
     return bool(is_first)
+
+
+def _in_trace(message: NewMessage, call: ToolCallRecord) -> NewMessage:
+    """
+    Return the message in the trace of its call, unless it has one.
+    """
+    if message.trace_id is not None:
+        return message
+    return replace(message, trace_id=call.trace_id)
 
 
 def _insert_inbox(
@@ -319,9 +332,9 @@ def expire_overdue(
     calls_max: int,
     message_for: MessageFor | None,
     mint_delivery: MintDelivery,
-) -> Sequence[ToolCallRecord]:
+) -> Sequence[tuple[ToolCallRecord, NewMessage | None]]:
     """
-    End pending calls past their deadline, each with its webhook.
+    End pending calls past their deadline, and return each with its webhook.
     """
     expired = []
     for found in list(rows(connection, _OVERDUE, now_us=now_us, calls_max=calls_max)):
@@ -341,7 +354,7 @@ def expire_overdue(
             keep_until_us=keep_until_us,
             delivery_id=mint_delivery(),
         )
-        expired.append(call)
+        expired.append((call, message))
     return expired
 
 
@@ -356,37 +369,4 @@ def _record(found: Row) -> ToolCallRecord:
         deadline_s=None if deadline_us is None else to_s(deadline_us),
         result_json=result,
         trace_id=None if trace_id is None else TraceId(trace_id),
-    )
-
-
-def _pack(message: NewMessage) -> str:
-    """
-    Return a message as text, to be kept until its call appears.
-    """
-    return json.dumps(
-        {
-            "message_id": message.message_id,
-            "event_type": message.event_type,
-            "body": base64.b64encode(message.body).decode(),
-            "endpoint": message.endpoint,
-            "dedupe_key": message.dedupe_key,
-            "tool_call_id": message.tool_call_id,
-            "callback_id": message.callback_id,
-            "trace_id": message.trace_id,
-        }
-    )
-
-
-def _unpack(text: str) -> NewMessage:
-    kept = json.loads(text)
-    callback_id = kept["callback_id"]
-    return NewMessage(
-        message_id=MessageId(kept["message_id"]),
-        event_type=kept["event_type"],
-        body=base64.b64decode(kept["body"]),
-        endpoint=kept["endpoint"],
-        dedupe_key=kept["dedupe_key"],
-        tool_call_id=kept["tool_call_id"],
-        callback_id=None if callback_id is None else CallbackId(callback_id),
-        trace_id=kept["trace_id"],
     )

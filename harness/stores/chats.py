@@ -9,7 +9,7 @@ import apsw
 
 from harness.ids import CallbackId, DeliveryId, SessionId, TraceId
 from harness.stores.outbox import insert_message
-from harness.stores.ports import (
+from harness.stores.records import (
     CallbackRecord,
     CallbackState,
     IdempotencyBegun,

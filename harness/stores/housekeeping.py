@@ -7,7 +7,7 @@ from typing import Final
 import apsw
 
 from harness.stores.options import StoreOptions
-from harness.stores.ports import StoreCounts
+from harness.stores.records import StoreCounts
 from harness.stores.rows import change, row, to_us
 
 _COUNTS: Final = """

@@ -9,7 +9,7 @@ import apsw
 
 from harness.ids import DeliveryId, MessageId
 from harness.stores.outbox import insert_attempt
-from harness.stores.ports import ClaimedDelivery, DeliveryAttempt
+from harness.stores.records import ClaimedDelivery, DeliveryAttempt
 from harness.stores.rows import change, row, rows, to_s
 
 UNKNOWN_CRASH: Final = "unknown_crash"

@@ -11,7 +11,7 @@ from harness.errors import UsageError
 from harness.ids import IdMint
 from harness.randomness import Randomness
 from harness.stores.options import StoreOptions
-from harness.stores.ports import MessageFor
+from harness.stores.records import MessageFor, OnEnqueued
 from harness.stores.sqlite import SqliteStore
 
 _SQLITE: Final = "sqlite:///"
@@ -46,6 +46,7 @@ def open_store(
     options: StoreOptions | None = None,
     is_inline: bool = False,
     expiry_message: MessageFor | None = None,
+    on_enqueued: OnEnqueued | None = None,
 ) -> SqliteStore:
     """
     Return the store that a URL names; its ``open`` is still to be awaited.
@@ -61,4 +62,5 @@ def open_store(
         options=options,
         is_inline=is_inline,
         expiry_message=expiry_message,
+        on_enqueued=on_enqueued,
     )

@@ -8,7 +8,7 @@ from typing import Final
 import apsw
 
 from harness.ids import DeliveryId, MessageId
-from harness.stores.ports import (
+from harness.stores.records import (
     ClaimedDelivery,
     DeadLetter,
     Delivered,

@@ -12,7 +12,7 @@ import apsw
 
 from harness.ids import CallbackId, MessageId, SessionId, ToolCallId
 from harness.stores import calls, chats, housekeeping, leases, outbox
-from harness.stores.ports import (
+from harness.stores.records import (
     CallbackRecord,
     CallbackState,
     CallResolution,
@@ -109,11 +109,13 @@ class SqliteStore(SqliteFile):
         Remember a tool call before it is dispatched, and return it as it stands.
         """
         delivery_id = self._mint_delivery()
-        return await self._executor.run(
+        opened, told = await self._executor.run(
             lambda db: calls.open_call(
                 db, call, now_us=self._now_us(), delivery_id=delivery_id
             )
         )
+        self._tell([told])
+        return opened
 
     async def finish_call(
         self, call: ToolCallRecord, *, message: NewMessage | None
@@ -269,9 +271,13 @@ class SqliteStore(SqliteFile):
         """
         Expire pending calls past their deadline, forget what is no longer kept.
         """
-        return await self._executor.run(self._sweep)
+        expired = await self._executor.run(self._sweep)
+        self._tell(message for _, message in expired)
+        return [call for call, _ in expired]
 
-    def _sweep(self, connection: apsw.Connection) -> Sequence[ToolCallRecord]:
+    def _sweep(
+        self, connection: apsw.Connection
+    ) -> Sequence[tuple[ToolCallRecord, NewMessage | None]]:
         expired = self._expire(connection, self._now_us())
         housekeeping.forget(connection, now_s=self._clock.wall(), options=self.options)
         return expired

@@ -2,20 +2,27 @@
 The life of an embedded store: opened and recovered, closed, or abandoned.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 import apsw
 
 from harness.clock import Clock
+from harness.errors import StoreUnavailableError
 from harness.ids import DeliveryId, IdMint
 from harness.randomness import Randomness
 from harness.stores import calls, chats, housekeeping, leases
 from harness.stores.file_lock import FileLock
 from harness.stores.group_commit import Executor, GroupCommit, InlineCommit
 from harness.stores.options import StoreOptions
-from harness.stores.ports import MessageFor, Recovery, ToolCallRecord
+from harness.stores.records import (
+    MessageFor,
+    NewMessage,
+    OnEnqueued,
+    Recovery,
+    ToolCallRecord,
+)
 from harness.stores.rows import to_us
 from harness.stores.schema import connect
 
@@ -36,6 +43,7 @@ class SqliteFile:
         is_inline: Run every operation at once in the caller's thread, for loops in
             which threads are forbidden.
         expiry_message: Makes the webhook of a call that nobody resolved in time.
+        on_enqueued: Told of webhooks that the store writes on its own.
     """
 
     def __init__(
@@ -48,6 +56,7 @@ class SqliteFile:
         options: StoreOptions | None = None,
         is_inline: bool = False,
         expiry_message: MessageFor | None = None,
+        on_enqueued: OnEnqueued | None = None,
     ) -> None:
         self.path = path
         self.options = options or StoreOptions()
@@ -55,6 +64,7 @@ class SqliteFile:
         self._ids = ids
         self._randomness = randomness
         self._expiry_message = expiry_message
+        self._on_enqueued = on_enqueued
         self._lock: FileLock | None = None
         self._executor: Executor = (
             InlineCommit(self._connect)
@@ -88,16 +98,32 @@ class SqliteFile:
         """
         Check the store, release what dead owners held, and say what was found.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = f"cannot make {self.path.parent}: {error.strerror}"
+            raise StoreUnavailableError(reason=reason) from error
         self._lock = FileLock.acquire_nowait(self.path)
         try:
             await self._executor.start()
-            return await self._executor.run(self._recover)
+            recovery, told = await self._executor.run(self._recover)
         except BaseException:
             self.abandon()
             raise
+        self._tell(told)
+        return recovery
 
-    def _recover(self, connection: apsw.Connection) -> Recovery:
+    def _tell(self, messages: Iterable[NewMessage | None]) -> None:
+        """
+        Tell of webhooks that are committed.
+        """
+        for message in messages:
+            if message is not None and self._on_enqueued is not None:
+                self._on_enqueued(message)
+
+    def _recover(
+        self, connection: apsw.Connection
+    ) -> tuple[Recovery, Sequence[NewMessage | None]]:
         now_us = self._now_us()
         spread_us = to_us(self.options.recovery_spread_s)
         released = leases.release_leases(
@@ -111,15 +137,16 @@ class SqliteFile:
         )
         housekeeping.release_keys(connection)
         expired = self._expire(connection, now_us)
-        return Recovery(
+        recovery = Recovery(
             released_deliveries=released,
             expired_calls=len(expired),
             unfinished_chats=chats.load_pending(connection),
         )
+        return recovery, [message for _, message in expired]
 
     def _expire(
         self, connection: apsw.Connection, now_us: int
-    ) -> Sequence[ToolCallRecord]:
+    ) -> Sequence[tuple[ToolCallRecord, NewMessage | None]]:
         return calls.expire_overdue(
             connection,
             now_us=now_us,

@@ -2,7 +2,7 @@
 Stores on a folder of the test, with a clock that can be set.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,9 @@ from harness.stores import (
     CallbackRecord,
     CallbackState,
     CallState,
+    MessageFor,
     NewMessage,
+    OnEnqueued,
     Recovery,
     SqliteStore,
     StoreOptions,
@@ -63,7 +65,8 @@ class Builder:
     def build(
         self,
         options: StoreOptions | None = None,
-        expiry_message: Callable[[ToolCallRecord], NewMessage | None] | None = None,
+        expiry_message: MessageFor | None = None,
+        on_enqueued: OnEnqueued | None = None,
     ) -> SqliteStore:
         """
         Return a store that is not open yet.
@@ -76,6 +79,7 @@ class Builder:
             options=options,
             is_inline=self.is_inline,
             expiry_message=expiry_message,
+            on_enqueued=on_enqueued,
         )
 
     @asynccontextmanager

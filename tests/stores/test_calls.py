@@ -304,3 +304,34 @@ async def test_sweeps_a_bounded_number(builder: Any) -> None:
         swept = [len(await store.sweep()) for _ in range(3)]
 
         assert swept == [2, 1, 0]
+
+
+async def test_tells_of_webhooks_that_it_wrote_on_its_own(builder: Any) -> None:
+    """
+    The webhooks of expired calls and early results are told of, each once.
+    """
+
+    def make(call: ToolCallRecord) -> Any:
+        return builder.message("expired", tool_call_id=call.tool_call_id)
+
+    told: list[Any] = []
+    store = builder.build(expiry_message=make, on_enqueued=told.append)
+    await store.open()
+    await store.receive(
+        incoming(), resolution=resolution("call_1"), message=builder.message("early")
+    )
+    await store.open_call(builder.call("call_1"))
+    await store.open_call(builder.call("call_1"))
+    await store.open_call(builder.call("call_2", timeout_s=60.0))
+    await store.finish_call(builder.ended("call_3"), message=builder.message("known"))
+    assert [message.message_id for message in told] == ["msg_early"]
+    assert told[0].trace_id == builder.call().trace_id
+    store.abandon()
+    builder.clock.advance(61.0)
+
+    again = builder.build(expiry_message=make, on_enqueued=told.append)
+    await again.open()
+    await again.sweep()
+    await again.close()
+
+    assert [message.message_id for message in told] == ["msg_early", "msg_expired"]

@@ -192,7 +192,12 @@ async def test_says_so_when_the_folder_cannot_hold_it(builder: Any) -> None:
     A path that cannot be opened is an outage with a reason, not a traceback of SQLite.
     """
     builder.path.mkdir()
+    with pytest.raises(StoreUnavailableError):
+        await builder.build().open()
 
+    builder.path.rmdir()
+    builder.path.write_text("a file")
+    builder.path = builder.path / "store.db"
     with pytest.raises(StoreUnavailableError):
         await builder.build().open()
 
