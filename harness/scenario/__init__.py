@@ -4,10 +4,8 @@ A scenario file becomes values: what the outside does, what load comes, what mus
 
 from harness.scenario.base import ScenarioModel
 from harness.scenario.expectation import (
-    CircuitCondition,
     CircuitExpectation,
     CountExpectation,
-    EventMatch,
     Expectation,
     LastsExpectation,
     MetricExpectation,
@@ -15,6 +13,10 @@ from harness.scenario.expectation import (
     Repeat,
     SometimesExpectation,
     WithinExpectation,
+)
+from harness.scenario.expectation_parts import (
+    CircuitCondition,
+    EventMatch,
     format_value,
 )
 from harness.scenario.faults import PlannedFault, planned_faults

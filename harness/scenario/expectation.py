@@ -2,191 +2,32 @@
 What a scenario says must hold: a small closed vocabulary over the event log.
 """
 
-import re
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Discriminator,
     Field,
     RootModel,
     Tag,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
-from harness.scenario.base import ScenarioModel, unknown_word
-from harness.scenario.kinds import KINDS
-from harness.scenario.metric import Metric, Unit, find_metric, metric_names
-from harness.settings import Duration, PositiveDuration
-from harness.units import format_duration, parse_duration_s
-from mock_server.documents import nearest
-
-CircuitState = Literal["closed", "open", "half_open", "isolated", "disabled"]
-
-# Tags of alternatives stand in brackets, so that no place in a file looks like one.
-_STATES: Final = ("closed", "open", "half_open", "isolated", "disabled")
-_WHILE = re.compile(r"circuit (?P<circuit>\S+) is (?P<state>\S+)")
-
-
-class CircuitCondition(ScenarioModel):
-    """
-    That a circuit is in a state.
-    """
-
-    circuit: str
-    state: CircuitState
-
-    def __str__(self) -> str:
-        return f"circuit {self.circuit} is {self.state}"
-
-
-def _parse_condition(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    match = _WHILE.fullmatch(" ".join(value.split()))
-    if match is None:
-        message = (
-            f"{value!r} is no condition: write one like 'circuit upstream is open'"
-        )
-        raise ValueError(message)
-    if match["state"] not in _STATES:
-        hint = nearest(match["state"], _STATES)
-        message = f"{match['state']!r} is no state of a circuit"
-        raise ValueError(message + (f"; did you mean {hint!r}?" if hint else ""))
-    return {"circuit": match["circuit"], "state": match["state"]}
-
-
-Condition = Annotated[
-    CircuitCondition,
-    BeforeValidator(_parse_condition),
-    WithJsonSchema({"type": "string", "pattern": r"^circuit \S+ is \S+$"}),
-]
-"""Written as ``circuit NAME is STATE``."""
-
-
-def _check_metric(name: str) -> str:
-    if find_metric(name) is None:
-        raise unknown_word(name, metric_names(), what="metric")
-    return name
-
-
-def _check_kind(kind: str) -> str:
-    if kind not in KINDS:
-        raise unknown_word(kind, KINDS, what="kind of event")
-    return kind
-
-
-def _parse_bound(value: object) -> object:
-    """
-    Let a text be a duration in seconds; a number stays one.
-    """
-    return parse_duration_s(value) if isinstance(value, str) else value
-
-
-Bound = Annotated[
-    float,
-    Field(strict=True, ge=0),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "number", "minimum": 0},
-                {
-                    "type": "string",
-                    "pattern": r"^\s*\d+(\.\d+)?\s*(us|µs|ms|s|m|min|h|d)\s*$",
-                },
-            ]
-        }
-    ),
-]
-"""A number, or a duration with its unit."""
-
-
-class _Windowed(ScenarioModel):
-    from_s: Annotated[Duration | None, Field(alias="from")] = None
-    """Scenario time at which it begins to count; by default after the warm-up."""
-
-    to_s: Annotated[PositiveDuration | None, Field(alias="to")] = None
-    """Scenario time at which it ends; by default with the run."""
-
-    @model_validator(mode="after")
-    def _check_window(self) -> Self:
-        if self.to_s is not None and self.to_s <= (self.from_s or 0.0):
-            message = "to is not after from"
-            raise ValueError(message)
-        return self
-
-    def _window_words(self) -> str:
-        words = ""
-        if self.from_s is not None:
-            words += f" from {format_duration(self.from_s)}"
-        if self.to_s is not None:
-            words += f" to {format_duration(self.to_s)}"
-        return words
-
-
-class _Bounded(_Windowed):
-    is_: Annotated[Bound | None, Field(alias="is")] = None
-    at_least: Bound | None = None
-    at_most: Bound | None = None
-
-    @model_validator(mode="after")
-    def _check_bounds(self) -> Self:
-        given = [self.is_, self.at_least, self.at_most]
-        if all(bound is None for bound in given):
-            message = "one of is, at_least, at_most must be given"
-            raise ValueError(message)
-        if self.is_ is not None and given != [self.is_, None, None]:
-            message = "is excludes at_least and at_most"
-            raise ValueError(message)
-        return self
-
-    def holds(self, value: float, *, slack: float = 0.0) -> bool:
-        """
-        Say whether a value lies within the bounds.
-        """
-        if self.is_ is not None:
-            return abs(value - self.is_) <= slack + 1e-9
-        is_enough = self.at_least is None or value >= self.at_least - slack - 1e-12
-        return is_enough and (self.at_most is None or value <= self.at_most + slack)
-
-    def _bound_words(self, unit: Unit) -> str:
-        words = ""
-        for word, bound in (
-            ("is", self.is_),
-            ("at least", self.at_least),
-            ("at most", self.at_most),
-        ):
-            if bound is not None:
-                words += f" {word} {format_value(bound, unit)}"
-        return words
-
-
-class EventMatch(ScenarioModel):
-    """
-    Which records are meant.
-    """
-
-    event: Annotated[str, AfterValidator(_check_kind)]
-    """The record's kind."""
-
-    where: dict[str, Any] = Field(default_factory=dict)
-    """Values that its fields must have."""
-
-    def __str__(self) -> str:
-        wanted = ", ".join(f"{name}: {value}" for name, value in self.where.items())
-        return f"{self.event} ({wanted})" if wanted else self.event
-
-
-def _as_event(value: object) -> object:
-    return {"event": value} if isinstance(value, str) else value
-
-
-Events = Annotated[EventMatch, BeforeValidator(_as_event)]
-"""A kind of record, or ``{event: KIND, where: {field: value}}``."""
+from harness.scenario.base import ScenarioModel
+from harness.scenario.expectation_parts import (
+    Bounded,
+    CircuitState,
+    Condition,
+    Events,
+    Windowed,
+    check_metric,
+    parse_bound,
+)
+from harness.scenario.metric import Metric, Unit, find_metric
+from harness.settings import PositiveDuration
+from harness.units import format_duration
 
 
 class Limits(ScenarioModel):
@@ -200,10 +41,10 @@ class Limits(ScenarioModel):
 
 class _Figured(ScenarioModel):
     # A base of its own, so that the metric is known when the bounds are checked.
-    metric: Annotated[str, AfterValidator(_check_metric)]
+    metric: Annotated[str, AfterValidator(check_metric)]
 
 
-class MetricExpectation(_Bounded, _Figured):
+class MetricExpectation(Bounded, _Figured):
     """
     A figure lies within bounds, in a window, while a circuit is in a state.
     """
@@ -225,7 +66,7 @@ class MetricExpectation(_Bounded, _Figured):
                     else f"{metric.name} is a duration: write it with a unit, like 800ms"
                 )
                 raise ValueError(message)
-        return _parse_bound(value)
+        return parse_bound(value)
 
     @model_validator(mode="after")
     def _check_sense(self) -> Self:
@@ -260,8 +101,8 @@ class MetricExpectation(_Bounded, _Figured):
                 for name, value in self.limits
                 if value is not None
             )
-        bounds = self._bound_words(self.figure.unit)
-        return f"{self.metric}{limits}{while_}{self._window_words()}{bounds}"
+        bounds = self.bound_words(self.figure.unit)
+        return f"{self.metric}{limits}{while_}{self.window_words()}{bounds}"
 
 
 WHILE_METRICS: Final = ("upstream.attempts", "chat.refused", "chat.answered")
@@ -321,7 +162,7 @@ class CircuitExpectation(
         return f"circuit {self.circuit}: {' › '.join(steps)}"  # noqa: RUF001
 
 
-class SometimesExpectation(_Windowed):
+class SometimesExpectation(Windowed):
     """
     Something happens at least once.
     """
@@ -329,10 +170,10 @@ class SometimesExpectation(_Windowed):
     sometimes: Events
 
     def __str__(self) -> str:
-        return f"sometimes {self.sometimes}{self._window_words()}"
+        return f"sometimes {self.sometimes}{self.window_words()}"
 
 
-class NeverExpectation(_Windowed):
+class NeverExpectation(Windowed):
     """
     Something does not happen.
     """
@@ -340,10 +181,10 @@ class NeverExpectation(_Windowed):
     never: Events
 
     def __str__(self) -> str:
-        return f"never {self.never}{self._window_words()}"
+        return f"never {self.never}{self.window_words()}"
 
 
-class CountExpectation(_Bounded):
+class CountExpectation(Bounded):
     """
     Something happens so often.
     """
@@ -351,11 +192,11 @@ class CountExpectation(_Bounded):
     count: Events
 
     def __str__(self) -> str:
-        bounds = self._bound_words(Unit.COUNT)
-        return f"count of {self.count}{self._window_words()}{bounds}"
+        bounds = self.bound_words(Unit.COUNT)
+        return f"count of {self.count}{self.window_words()}{bounds}"
 
 
-class WithinExpectation(_Windowed):
+class WithinExpectation(Windowed):
     """
     After each of one thing, another happens soon enough.
     """
@@ -366,10 +207,10 @@ class WithinExpectation(_Windowed):
 
     def __str__(self) -> str:
         within = format_duration(self.within)
-        return f"{self.then} within {within} after {self.after}{self._window_words()}"
+        return f"{self.then} within {within} after {self.after}{self.window_words()}"
 
 
-class LastsExpectation(_Bounded):
+class LastsExpectation(Bounded):
     """
     Each time a circuit is in a state, it stays there so long.
     """
@@ -382,11 +223,11 @@ class LastsExpectation(_Bounded):
         if value is not None and not isinstance(value, str):
             message = "a duration has a unit, like 5s"
             raise ValueError(message)
-        return _parse_bound(value)
+        return parse_bound(value)
 
     def __str__(self) -> str:
-        bounds = self._bound_words(Unit.SECONDS)
-        return f"{self.lasts} lasts{self._window_words()}{bounds}"
+        bounds = self.bound_words(Unit.SECONDS)
+        return f"{self.lasts} lasts{self.window_words()}{bounds}"
 
 
 def _expectation_kind(value: Any) -> str:
@@ -412,12 +253,3 @@ Expectation = Annotated[
     | Annotated[LastsExpectation, Tag("<lasts>")],
     Discriminator(_expectation_kind),
 ]
-
-
-def format_value(value: float, unit: Unit) -> str:
-    """
-    Return a figure as people write it.
-    """
-    if unit is Unit.SECONDS:
-        return format_duration(value)
-    return f"{value:g}"
