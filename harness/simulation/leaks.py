@@ -88,7 +88,13 @@ def contained(world: World) -> Iterator[None]:
             instead="the doors are the process's own: run it afterwards, or in another process",
         )
     with contextlib.ExitStack() as restore:
-        doors = [*CLOCK_DOORS, *MACHINE_DOORS, *_aiohttp_doors(), *_bound_names.find()]
+        doors = [
+            *CLOCK_DOORS,
+            *MACHINE_DOORS,
+            *_aiohttp_doors(),
+            *_textual_doors(),
+            *_bound_names.find(),
+        ]
         for door in doors:
             _replace(door, restore)
         set_dates(are_virtual=True)
@@ -133,6 +139,24 @@ def _aiohttp_doors() -> tuple[Door, ...]:
         (vars(protocols)["ResponseHandler"], "__hash__", _hash_by_number),
         (vars(connector)["_TransportPlaceholder"], "__hash__", _hash_by_future),
     )
+
+
+def _textual_doors() -> tuple[Door, ...]:
+    textual = sys.modules.get("textual.app")
+    if textual is None:
+        return ()
+    app_class = vars(textual)["App"]
+    real = app_class.run_async
+
+    def run_async(self: object, *arguments: Any, **options: Any) -> Any:
+        if inside() is not None:
+            raise EscapeError(
+                what="a Textual screen",
+                instead="it reads the terminal in threads: run it headless, by run_test()",
+            )
+        return real(self, *arguments, **options)
+
+    return ((app_class, "run_async", run_async),)
 
 
 def _hash_by_number(self: object) -> int:

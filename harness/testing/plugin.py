@@ -11,6 +11,7 @@ heavy.
 
 import asyncio
 import importlib
+import inspect
 import zlib
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -78,6 +79,22 @@ def pytest_asyncio_loop_factories(
     if _is_virtual(item):
         return {MARKER: _loop_factory(item)}
     return others or {"asyncio": asyncio.new_event_loop}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """
+    Refuse to run a test in real time that wants virtual time.
+    """
+    function = getattr(item, "obj", None)
+    if not inspect.iscoroutinefunction(function) or not _is_virtual(item):
+        return
+    if not item.config.hook.pytest_asyncio_loop_factories.has_spec():
+        pytest.fail(
+            f"{MARKER} needs a pytest-asyncio that asks for loop factories; "
+            "without one, use harness.testing.in_virtual_time",
+            pytrace=False,
+        )
 
 
 @pytest.hookimpl(wrapper=True)

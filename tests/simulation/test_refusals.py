@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from textual.app import App
 
 from harness.errors import EscapeError
 from harness.simulation import SimLoop
@@ -151,6 +152,21 @@ def test_uvloop_is_refused() -> None:
     """
     with pytest.raises(EscapeError, match="uvloop"):
         SimLoop()
+
+
+async def test_textual_is_refused_unless_headless(virtual_time: SimLoop) -> None:
+    """
+    A Textual app on a terminal is refused; headless it runs, and waiting is free.
+    """
+    app: App[None] = App()
+    started_s = virtual_time.time()
+
+    with pytest.raises(EscapeError, match="Textual"):
+        await app.run_async()
+    async with app.run_test() as pilot:
+        await pilot.pause(3600)
+
+    assert virtual_time.time() - started_s >= 3600
 
 
 def test_threads_elsewhere_are_let_alone() -> None:

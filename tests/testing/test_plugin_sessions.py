@@ -157,7 +157,7 @@ def test_factories_of_others_are_kept(session: pytest.Pytester) -> None:
 
 def test_works_without_pytest_asyncio(session: pytest.Pytester) -> None:
     """
-    Where pytest-asyncio is not at hand, sync tests have the fixtures and the decorator.
+    Where pytest-asyncio is not at hand, sync tests have fixtures and decorator.
     """
     session.makeini("[pytest]\naddopts = -p harness.testing.plugin\n")
     session.makepyfile(
@@ -172,12 +172,16 @@ def test_works_without_pytest_asyncio(session: pytest.Pytester) -> None:
 
         def test_sync(clock, bus, recorder, ids):
             assert recorder.events == []
+
+        async def test_async(virtual_time):
+            pass
         """
     )
 
     result = session.runpytest_subprocess("-W", "error")
 
-    result.assert_outcomes(passed=2)
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*virtual_time needs a pytest-asyncio*"])
 
 
 def test_is_light(session: pytest.Pytester) -> None:
