@@ -2,10 +2,11 @@
 The promise of a service, judged from the mock's side.
 
 A part that the scenario names must be seen at work: if it was not, the check is
-inconclusive. A part that is promised because the settings say so is judged where it
-can be, and skipped where nothing tested it.
+inconclusive. A part that is promised because settings or a profile say so is judged
+where it can be, and skipped where nothing tested it.
 """
 
+from collections.abc import Collection
 from statistics import median
 from typing import Final
 
@@ -19,19 +20,29 @@ _AT_ONCE_S: Final = 0.25
 
 
 def judge_promise(
-    timeline: Timeline, promise: Promise, breaker: BreakerEvidence
+    timeline: Timeline,
+    promise: Promise,
+    breaker: BreakerEvidence,
+    *,
+    named: Collection[str] = (),
 ) -> tuple[Ruling, ...]:
     """
     Return the checks of the parts whose rules are not invariants.
+
+    Args:
+        timeline: The run.
+        promise: What the service promises.
+        breaker: What the mock saw of the circuits.
+        named: The parts that the scenario is about.
     """
     return (
-        _opens(promise, breaker),
+        _opens(promise, breaker, is_named="breaker" in named),
         _probes_gently(promise, breaker),
         _fails_fast(timeline, promise, breaker),
     )
 
 
-def _opens(promise: Promise, breaker: BreakerEvidence) -> Ruling:
+def _opens(promise: Promise, breaker: BreakerEvidence, *, is_named: bool) -> Ruling:
     """
     After the promised failures nothing new reaches the upstream for the break duration.
     """
@@ -50,7 +61,7 @@ def _opens(promise: Promise, breaker: BreakerEvidence) -> Ruling:
         f"{promise.breaker.failure_threshold} failures in a row, with calls coming "
         "after them, were never seen"
     )
-    return _untested(id_, promise, reason)
+    return inconclusive(id_, reason) if is_named else skipped(id_, reason)
 
 
 def _probes_gently(promise: Promise, breaker: BreakerEvidence) -> Ruling:
@@ -89,9 +100,3 @@ def _fails_fast(
         return rule(id_, judged=len(breaker.refusals_us), figures=figures)
     reason = f"a refused call typically took {typical_s:.2f} s"
     return inconclusive(id_, reason, figures=figures)
-
-
-def _untested(id_: str, promise: Promise, reason: str) -> Ruling:
-    if "breaker" in promise.named:
-        return inconclusive(id_, reason)
-    return skipped(id_, reason)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.errors import check_options
+from harness.judging.entities import Record
 from harness.judging.ruling import Finding, finding
 from harness.judging.timeline import Timeline
 
@@ -20,10 +21,10 @@ class HealthBudget:
     """
 
     lag_s: float = 0.5
-    """An arrival that was sent later than this was late."""
+    """A call that was sent, or a reply that was given, later than this was late."""
 
     late_share_max: float = 0.02
-    """So many of the arrivals may be late."""
+    """So many of the calls, and of the mock's replies, may be late."""
 
     def __post_init__(self) -> None:
         check_options(
@@ -43,32 +44,52 @@ def ailments(
 
 
 def _ailments(timeline: Timeline, budget: HealthBudget) -> Iterator[Finding]:
-    started = timeline.of("call_started")
-    late = [
-        record
-        for record in started
-        if int(record.get("lag_us") or 0) > budget.lag_s * _MICRO
-    ]
-    if len(late) > budget.late_share_max * len(started):
-        worst_us = max(int(record["lag_us"]) for record in late)
-        yield finding(
-            f"the generator sent {len(late)} of {len(started)} calls more than "
-            f"{budget.lag_s:g} s late, at worst {worst_us / _MICRO:.2f} s",
-            [int(record["seq"]) for record in late],
-        )
+    yield from _lags(timeline, budget)
     for record in timeline.of("journal_dropped"):
         message = (
             f"the mock lost {record.get('dropped', 'some')} entries of its journal"
         )
         yield finding(message, [int(record["seq"])])
-    for record in timeline.of("script_error"):
+    for record in timeline.of("script_error")[:1]:
         message = f"the scenario's script failed: {record.get('message')}"
         yield finding(message, [int(record["seq"])])
-        break
     if not timeline.of("service_killed"):
-        for record in timeline.of("service_exited"):
+        for record in timeline.of("service_exited")[:1]:
             message = f"the service ended by itself with {record.get('exit_code')}"
             yield finding(message, [int(record["seq"])])
-            break
     if timeline.of("run_started") and timeline.end_reason is None:
         yield finding("the event log ends before the run")
+
+
+def _lags(timeline: Timeline, budget: HealthBudget) -> Iterator[Finding]:
+    answered = [
+        record
+        for record in timeline.of("upstream_request_ended")
+        if record.get("outcome") == "complete"
+    ]
+    for who, what, records, lag_us in (
+        ("generator sent", "calls", timeline.of("call_started"), _lag_us),
+        ("mock answered", "requests", answered, _overhead_us),
+    ):
+        late = [record for record in records if lag_us(record) > budget.lag_s * _MICRO]
+        if len(late) > budget.late_share_max * len(records):
+            worst_s = max(map(lag_us, late)) / _MICRO
+            yield finding(
+                f"the {who} {len(late)} of {len(records)} {what} more than "
+                f"{budget.lag_s:g} s late, at worst {worst_s:.2f} s",
+                [int(record["seq"]) for record in late],
+            )
+
+
+def _lag_us(record: Record) -> int:
+    """
+    Return how much later than intended a call was sent.
+    """
+    return int(record.get("lag_us") or 0)
+
+
+def _overhead_us(record: Record) -> int:
+    """
+    Return how much longer than planned an answer took.
+    """
+    return int(record.get("actual_us") or 0) - int(record.get("planned_us") or 0)

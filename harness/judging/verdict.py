@@ -113,7 +113,7 @@ def judge(
         for each in scenario.expect
     ]
     expectations += judge_faults(timeline, planned_faults(scenario))
-    checks = judge_promise(timeline, promised, breaker)
+    checks = judge_promise(timeline, promised, breaker, named=scenario.promise.named)
     invariants = judge_invariants(timeline, promised)
     wrong = ailments(timeline, budget)
     reason = failure

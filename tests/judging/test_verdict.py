@@ -15,7 +15,7 @@ from harness.judging import (
     judge,
     verdict_of,
 )
-from harness.scenario import Scenario
+from harness.scenario import Promise, Scenario
 
 P, F, I, S = Status.PASSED, Status.FAILED, Status.INCONCLUSIVE, Status.SKIPPED  # noqa: E741 - initials in a table
 
@@ -179,6 +179,37 @@ def test_a_late_generator_makes_a_run_invalid(log: Any) -> None:
     (ailment,) = ailments(Timeline(log.records()))
 
     assert "10 of 10 calls" in ailment.message
+
+
+def test_a_late_mock_makes_a_run_invalid(log: Any) -> None:
+    """
+    Answers that came much later than planned say more of the mock than of the service.
+    """
+    for index in range(10):
+        log.call(f"c{index}", 1.0, end_s=3.0)
+        log.attempt(f"c{index}", 1.1, end_s=2.5, planned_us=40_000, actual_us=1_400_000)
+    log.run(end_s=5.0)
+
+    (ailment,) = ailments(Timeline(log.records()))
+
+    assert "mock answered 10 of 10 requests" in ailment.message
+
+
+def test_a_profile_is_no_scenario(log: Any) -> None:
+    """
+    What only a profile promises need not be tested by every scenario.
+    """
+    log.call("good", 1.0, end_s=1.2)
+    log.attempt("good", 1.05, end_s=1.1)
+    log.run(end_s=10.0)
+    scenario = _scenario(
+        upstream={}, promise={}, expect=[{"metric": "chat.answered", "is": 1}]
+    )
+    profile = Promise.model_validate({"breaker": {"break_duration": "1s"}})
+
+    judgement = judge(scenario, log.records(), promise=profile)
+
+    assert judgement.verdict is Verdict.PASSED
 
 
 def test_a_failure_of_the_bench_is_the_reason(log: Any) -> None:
