@@ -41,10 +41,10 @@ class Limits:
     subscriber_events_max: int = 10_000
     """Events that wait for one slow reader; beyond it they are dropped, and counted."""
 
-    executions_max: int = 100_000
+    executions_max: int = 50_000
     """Idempotency keys whose executions are counted, and messages whose attempts are."""
 
-    traces_max: int = 100_000
+    traces_max: int = 20_000
     """Traces whose world is remembered."""
 
     emissions_max: int = 10_000

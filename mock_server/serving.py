@@ -73,8 +73,9 @@ def serve(
         )
         return EXIT_USAGE
     except OSError as error:
-        print(_explain(error, options), file=errors)
-        return EXIT_INVALID
+        exit_code, text = _explain(error, options)
+        print(text, file=errors)
+        return exit_code
 
 
 async def _serve(
@@ -103,10 +104,13 @@ async def _serve(
         return await stopped
 
 
-def _explain(error: OSError, options: MockOptions) -> str:
+def _explain(error: OSError, options: MockOptions) -> tuple[int, str]:
+    """
+    Return the exit code and what to say of a mock that could not start.
+    """
     where = f"{options.host}:{options.port}"
     if error.errno == errno.EADDRINUSE:
-        return f"port {options.port} on {options.host} is taken"
+        return EXIT_INVALID, f"port {options.port} on {options.host} is taken"
     if error.filename is not None:
-        return f"cannot write {error.filename}: {error.strerror}"
-    return f"cannot listen on {where}: {error.strerror or error}"
+        return EXIT_USAGE, f"cannot write {error.filename}: {error.strerror}"
+    return EXIT_INVALID, f"cannot listen on {where}: {error.strerror or error}"

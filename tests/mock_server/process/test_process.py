@@ -174,11 +174,11 @@ def test_mistakes_of_the_user_end_with_two(flags: list[str]) -> None:
 
 def test_an_unwritable_log_is_said() -> None:
     """
-    A log that cannot be written is one clear line and exit 4.
+    A log that cannot be written is one clear line and exit 2.
     """
     result = _run("--port", "0", "--event-log", "/nowhere/events.jsonl")
 
-    assert result.returncode == 4
+    assert result.returncode == 2
     assert result.stderr.startswith("cannot write /nowhere/events.jsonl: ")
 
 
