@@ -12,7 +12,9 @@ class ScriptModel(BaseModel):
     A part of a script: frozen, and an unknown key is an error.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True
+    )
 
 
 def _as_list(value: object) -> object:
@@ -22,10 +24,14 @@ def _as_list(value: object) -> object:
     return value if isinstance(value, list | tuple) or value is None else [value]
 
 
-OneOrMore = Annotated[list[str], BeforeValidator(_as_list)]
+OneOrMore = Annotated[
+    list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])
+]
 """A text, or a list of texts."""
 
-OneOrMoreNumbers = Annotated[list[int], BeforeValidator(_as_list)]
+OneOrMoreNumbers = Annotated[
+    list[int], BeforeValidator(_as_list, json_schema_input_type=int | list[int])
+]
 """A number, or a list of numbers."""
 
 Json = Any

@@ -18,6 +18,7 @@ from pydantic import (
     ModelWrapValidatorHandler,
     PrivateAttr,
     Tag,
+    WithJsonSchema,
     create_model,
     model_validator,
 )
@@ -126,7 +127,10 @@ class _KnownFault(FaultScript):
     Base of the models that know their fault's parameters.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # The classes are made here: there is no source to look for docstrings in.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=False
+    )
 
 
 _UNKNOWN = "<unknown>"
@@ -165,11 +169,10 @@ def _unknown_model(target: Target) -> Any:
             text = "is not in the catalogue; {target} has {expected}"
         raise PydanticCustomError(kind, text, context)
 
-    return create_model(
-        "UnknownFault",
-        __config__=ConfigDict(extra="ignore"),
-        fault=(Annotated[str, AfterValidator(refuse)], ...),
-    )
+    # To the JSON Schema no fault is unknown: nothing fits it.
+    name_type: Any = Annotated[str, AfterValidator(refuse), WithJsonSchema({"not": {}})]
+    fields: dict[str, Any] = {"fault": (name_type, ...)}
+    return create_model("UnknownFault", __config__=ConfigDict(extra="ignore"), **fields)
 
 
 def _union_for(target: Target) -> Any:

@@ -63,7 +63,9 @@ def _as_header_match(value: object) -> object:
     return {"text": value} if isinstance(value, str) else value
 
 
-HeaderMatch = Annotated[TextMatch, BeforeValidator(_as_header_match)]
+HeaderMatch = Annotated[
+    TextMatch, BeforeValidator(_as_header_match, json_schema_input_type=str | TextMatch)
+]
 
 
 class Match(ScriptModel):
@@ -184,7 +186,13 @@ class ReplyScript(ScriptModel):
         )
 
 
-Reply = Annotated[ReplyScript, BeforeValidator(_as_reply)]
+Reply = Annotated[
+    ReplyScript,
+    BeforeValidator(
+        _as_reply,
+        json_schema_input_type=ReplyScript | Literal["auto"] | list[ReplyScript],
+    ),
+]
 """A reply; ``auto`` alone stands for ``{auto: true}``, a list for a sequence."""
 
 

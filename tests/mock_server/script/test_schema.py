@@ -1,0 +1,77 @@
+"""
+The JSON Schema of a script allows what the script allows.
+"""
+
+from typing import Any
+
+import jsonschema
+import pytest
+
+from mock_server.faults import CATALOGUE
+from mock_server.script import MockScript
+
+SCHEMA = MockScript.model_json_schema()
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+GOOD: list[dict[str, Any]] = [
+    {},
+    {"upstream": {"script": [{"match": {"turn": 1}, "reply": "auto"}]}},
+    {"upstream": {"script": [{"match": {"turn": [1, 2]}, "reply": [{"text": "a"}]}]}},
+    {"upstream": {"script": [{"match": {"header": {"a": "b"}}, "reply": {"text": "a"}}]}},
+    {"upstream": {"script": [{"match": {"header": {"a": {"regex": "b"}}}, "reply": {"text": "a"}}]}},
+    {"upstream": {"latency": {"time_to_first_token": {"median": "1s", "p99": "2s"}, "inter_token": "5ms"}}},
+    {"upstream": {"faults": [{"fault": "status", "status": 500, "from": "1s", "to": "2s"}]}},
+    {"tools": {"f": {"result": {"a": 1}, "latency": "20ms"}}},
+]  # fmt: skip
+
+BAD: list[dict[str, Any]] = [
+    {"upstraem": {}},
+    {"upstream": {"script": [{"match": {"trun": 1}, "reply": "auto"}]}},
+    {"upstream": {"script": [{"reply": "automatic"}]}},
+    {"upstream": {"latency": {"inter_token": 5}}},
+    {"upstream": {"faults": [{"fault": "statsu"}]}},
+    {"upstream": {"faults": [{"fault": "status", "statsu": 500}]}},
+    {"webhook_endpoint": {"faults": [{"fault": "arguments"}]}},
+]
+
+
+def test_schema_is_one() -> None:
+    """
+    The schema is a JSON Schema, and knows every fault with its parameters.
+    """
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+    known = SCHEMA["$defs"]
+    for name, fault in CATALOGUE.items():
+        described = known[f"{fault.__name__}Fault"]["properties"]
+        assert described["fault"]["const"] == name
+        assert set(fault.model_fields) <= set(described)
+
+
+@pytest.mark.parametrize("script", GOOD)
+def test_allows_what_is_allowed(script: dict[str, Any]) -> None:
+    """
+    A good script fits the schema and the model, short forms included.
+    """
+    VALIDATOR.validate(script)
+    MockScript.model_validate(script)
+
+
+@pytest.mark.parametrize("script", BAD)
+def test_refuses_what_is_refused(script: dict[str, Any]) -> None:
+    """
+    A mistake is one for the schema and for the model.
+    """
+    with pytest.raises(jsonschema.ValidationError):
+        VALIDATOR.validate(script)
+    with pytest.raises(ValueError, match="validation error"):
+        MockScript.model_validate(script)
+
+
+def test_every_key_is_explained_or_plain() -> None:
+    """
+    What a key of a rule means stands beside it, for editors to show.
+    """
+    rule = SCHEMA["$defs"]["Match"]["properties"]
+
+    assert rule["turn"]["description"].startswith("The round with the model")
