@@ -69,7 +69,8 @@ class Attempt:
     Attributes:
         number: Counts the attempts of the call from 1.
         tokens: What it costs at a limit on tokens, beside one request.
-        on_start: Called when all permits are there and the call is made.
+        on_start: Called when all permits are there and the call is about to be made;
+            it may refuse it.
         deadline: When the whole call has to be over.
         timeout_s: How long this attempt may take, known once it is made.
         started_s: When it was made, on the monotonic clock.

@@ -115,6 +115,19 @@ class Circuit:
         )
         return permit
 
+    def recall(self, permit: CircuitPermit, now_s: float) -> CircuitRefusal | None:
+        """
+        Refuse a call that was let through, if the circuit has moved on meanwhile.
+
+        A call may queue for other permits after it was admitted. It must not reach a
+        peer that was found to be down since then.
+        """
+        if permit.generation == self.generation or self.state in _ADMITS_FREELY:
+            return None
+        if self.state is CircuitState.HALF_OPEN:
+            return self._refuse(PROBE_RETRY_AFTER_S)
+        return self._refuse(self.refuses_for_s(now_s))
+
     def settle(
         self,
         permit: CircuitPermit,
@@ -131,6 +144,9 @@ class Circuit:
             return
         permit.is_over = True
         if permit.has_expired or permit.generation != self.generation:
+            if outcome is Outcome.IGNORED and permit.started_s is None:
+                # The call was never made: there is no outcome to speak of.
+                return
             self.news.append(
                 StaleOutcomeIgnored(
                     circuit=self.name,

@@ -81,11 +81,7 @@ class CircuitBreaker:
         answer = self._circuit.admit(self._clock.monotonic())
         self._tell()
         if isinstance(answer, CircuitRefusal):
-            raise CircuitOpenError(
-                circuit=self.name,
-                state=answer.state.value,
-                retry_after_s=answer.retry_after_s,
-            )
+            raise self._error(answer)
         if not queued:
             self.start(answer)
         return answer
@@ -145,18 +141,9 @@ class CircuitBreaker:
         try:
             permit = self.admit(queued=True)
         except CircuitOpenError as error:
-            self._bus.publish(
-                OperationRejected(
-                    operation=attempt.operation,
-                    strategy=self.kind.value,
-                    reason=error.reason,
-                    retry_after_s=error.retry_after_s,
-                    circuit=self.name,
-                )
-            )
+            self._tell_rejection(attempt, error)
             raise
-        if permit.is_probe:
-            attempt.on_start = lambda: self.start(permit)
+        attempt.on_start = lambda: self._start_queued(permit, attempt)
         try:
             return await inner(attempt)
         finally:
@@ -228,6 +215,33 @@ class CircuitBreaker:
             samples=samples,
             failed_samples=failed,
             slow_samples=slow,
+        )
+
+    def _start_queued(self, permit: CircuitPermit, attempt: Attempt) -> None:
+        refusal = self._circuit.recall(permit, self._clock.monotonic())
+        if refusal is None:
+            self.start(permit)
+            return
+        error = self._error(refusal)
+        self._tell_rejection(attempt, error)
+        raise error
+
+    def _error(self, refusal: CircuitRefusal) -> CircuitOpenError:
+        return CircuitOpenError(
+            circuit=self.name,
+            state=refusal.state.value,
+            retry_after_s=refusal.retry_after_s,
+        )
+
+    def _tell_rejection(self, attempt: Attempt, error: CircuitOpenError) -> None:
+        self._bus.publish(
+            OperationRejected(
+                operation=attempt.operation,
+                strategy=self.kind.value,
+                reason=error.reason,
+                retry_after_s=error.retry_after_s,
+                circuit=self.name,
+            )
         )
 
     def _settle_attempt(self, permit: CircuitPermit, attempt: Attempt) -> None:

@@ -161,9 +161,9 @@ class Pipeline:
                 raise DeadlineExceededError(deadline_in_s=left_s)
             timeout_s = left_s if timeout_s is None else min(timeout_s, left_s)
         attempt.timeout_s = timeout_s
-        attempt.execution.attempts += 1
         if attempt.on_start is not None:
             attempt.on_start()
+        attempt.execution.attempts += 1
         self._bus.publish(
             AttemptStarted(operation=attempt.operation, attempt_number=attempt.number)
         )

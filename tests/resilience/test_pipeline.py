@@ -3,6 +3,7 @@ The pipeline: the strategies together, in their order.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -23,6 +24,7 @@ from harness.events import (
     OperationRejected,
     RateLimiterPaused,
     RetryScheduled,
+    StaleOutcomeIgnored,
 )
 from harness.randomness import Randomness
 from harness.resilience import (
@@ -247,6 +249,34 @@ async def test_open_circuit_takes_no_other_permits(
     assert {(e.strategy, e.circuit) for e in rejected} == {
         ("circuit_breaker", "upstream")
     }
+
+
+async def test_calls_that_queued_while_the_circuit_opened_are_not_made(
+    make_pipeline: MakePipeline, recorder: Recorder
+) -> None:
+    """
+    Who was admitted and then waited for its turn does not reach a peer that is down.
+    """
+    pipeline = make_pipeline(
+        circuit_breaker=CircuitBreakerOptions(failure_threshold=2),
+        rate_limiter=RateLimiterOptions(rate_per_s=1, burst=1),
+    )
+
+    async def call(attempt: Attempt) -> str:
+        del attempt
+        raise ConnectionResetError
+
+    async def try_one() -> None:
+        with contextlib.suppress(ConnectionResetError, CircuitOpenError):
+            await pipeline.execute(call, operation="chat")
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(10):
+            tasks.create_task(try_one())
+
+    assert len(recorder.of(AttemptStarted)) == 2
+    assert len(recorder.of(OperationRejected)) == 8
+    assert recorder.of(StaleOutcomeIgnored) == []
 
 
 async def test_refusal_by_the_limiter_does_not_touch_the_circuit(
