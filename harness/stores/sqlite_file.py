@@ -2,6 +2,7 @@
 The life of an embedded store: opened and recovered, closed, or abandoned.
 """
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -163,7 +164,9 @@ class SqliteFile:
         if self._lock is None:
             return
         try:
-            await self._executor.run(self._release_all)
+            # A store that is out releases them when it is opened again.
+            with contextlib.suppress(StoreUnavailableError):
+                await self._executor.run(self._release_all)
         finally:
             await self._executor.stop()
             self._release_lock()

@@ -4,6 +4,8 @@ What a store finds when it is opened after its owner died.
 
 from typing import Any
 
+import apsw
+
 from harness.ids import MessageId, ToolCallId
 from harness.stores import CallState, IdempotencyBegun
 
@@ -51,6 +53,25 @@ async def test_closing_releases_without_blame(builder: Any) -> None:
         assert claimed.attempt_number == 2
         (attempt,) = await store.load_attempts(MessageId("msg_a"))
         assert attempt.reason == "shutdown"
+
+
+async def test_closes_while_it_is_out(builder: Any) -> None:
+    """
+    A store that cannot write is closed all the same; the next start releases leases.
+    """
+    store = builder.build()
+    await store.open()
+    await store.enqueue(builder.message("a"))
+    await store.claim(owner="me", lease_s=3600.0, room=ROOM)
+    other = apsw.Connection(str(builder.path))
+    other.execute("BEGIN IMMEDIATE")
+
+    await store.close()
+    other.execute("ROLLBACK")
+    other.close()
+
+    async with builder.opened() as (_, recovery):
+        assert recovery.released_deliveries == 1
 
 
 async def test_finds_chats_that_were_not_finished(builder: Any) -> None:

@@ -550,6 +550,7 @@ async def test_a_secret_rotated_between_attempts_signs_the_next(
         await recorder.wait_recorded(WebhookDelivered)
 
     first, second = endpoint.seen
+    assert len(second.headers["webhook-signature"].split(" ")) == 2
     for seen, secrets in ((first, [SECRET]), (second, [OTHER]), (second, [SECRET])):
         verify(seen.headers, seen.body, secrets=secrets, now_s=clock.wall())
 
