@@ -15,7 +15,7 @@ from harness.ids import IdMint, MessageId
 from harness.randomness import Randomness
 from harness.stores import NewMessage, SqliteStore
 
-CALLERS = 200
+CALLERS = 1000
 
 
 async def enqueue_for_ever(store: SqliteStore, ids: IdMint) -> None:
