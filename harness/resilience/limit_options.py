@@ -30,7 +30,7 @@ class RateLimiterOptions:
     token_burst: float | None = None
     """So many tokens may go out at once; None for a minute's worth."""
 
-    pause_max_s: float = 3600.0
+    pause_max_s: float = 60.0
     """A pause that the peer asks for never exceeds this."""
 
     def __post_init__(self) -> None:
