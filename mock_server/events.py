@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from mock_server.clock import Clock
+from mock_server.encoding import to_json_bytes
 from mock_server.limits import Limits
 
 HOST = "mock"
@@ -174,7 +173,7 @@ def encode_record(record: Record) -> bytes:
     """
     Return a record as one line of JSON with sorted keys.
     """
-    return orjson.dumps(record, option=orjson.OPT_SORT_KEYS, default=str)
+    return to_json_bytes(record, sort_keys=True)
 
 
 def _write_all(file: int, data: bytes) -> None:

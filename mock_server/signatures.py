@@ -61,7 +61,7 @@ def sign(*, message_id: str, timestamp: int, body: bytes, key: bytes) -> str:
     """
     Return the value of ``webhook-signature``.
     """
-    signed = f"{message_id}.{timestamp}.".encode() + body
+    signed = _bytes(f"{message_id}.{timestamp}.") + body
     digest = hmac.digest(key, signed, hashlib.sha256)
     return f"{_VERSION},{base64.b64encode(digest).decode()}"
 
@@ -114,7 +114,7 @@ def _standard_reason(
         key=parse_secret(secret),
     )
     matches = [
-        hmac.compare_digest(given.encode(), wanted.encode())
+        hmac.compare_digest(_bytes(given), wanted.encode())
         for given in signatures.split(" ")
     ]
     if not any(matches):
@@ -127,6 +127,13 @@ def _standard_reason(
 def _article_reason(signature: str, body: bytes, secret: str) -> str | None:
     keys = (secret.encode(), parse_secret(secret))
     wanted = [_ARTICLE_PREFIX + hmac.new(k, body, "sha256").hexdigest() for k in keys]
-    if any(hmac.compare_digest(signature.encode(), w.encode()) for w in wanted):
+    if any(hmac.compare_digest(_bytes(signature), w.encode()) for w in wanted):
         return None
     return "bad_signature"
+
+
+def _bytes(text: str) -> bytes:
+    """
+    Return a header's value as it stood on the wire.
+    """
+    return text.encode("utf-8", "surrogateescape")

@@ -17,7 +17,9 @@ def world_name(api_key: str | None) -> str:
     """
     Return the first 12 hex digits of the key's SHA-256.
     """
-    return hashlib.sha256((api_key or "").encode()).hexdigest()[:_NAME_DIGITS]
+    # A header may hold bytes that are no text.
+    key = (api_key or "").encode("utf-8", "surrogateescape")
+    return hashlib.sha256(key).hexdigest()[:_NAME_DIGITS]
 
 
 class World:

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from typing import Any, Protocol
 
-import orjson
 from aiohttp import web
 
 from mock_server.core import Core
@@ -19,6 +18,7 @@ from mock_server.documents import (
     DocumentError,
     parse_document,
 )
+from mock_server.encoding import to_json_bytes
 from mock_server.events import Subscription, TooManySubscribersError, encode_record
 from mock_server.exchange import read_body
 from mock_server.injector import TooManyFaultsError
@@ -178,7 +178,7 @@ class Control:
         if token is None:
             return
         given = http.headers.get("authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), token.encode()):
+        if not hmac.compare_digest(given.encode("utf-8", "replace"), token.encode()):
             message = "the control API needs Authorization: Bearer and its token"
             raise RequestError(401, "unauthorized", message)
 
@@ -367,7 +367,7 @@ async def _read_text(http: web.BaseRequest) -> str:
 
 
 def _json(value: Any, *, status: int = 200) -> web.Response:
-    body = orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str)
+    body = to_json_bytes(value, sort_keys=True)
     return web.Response(status=status, body=body, content_type="application/json")
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import orjson
 
 from mock_server.draws import Draws
+from mock_server.encoding import to_json_bytes
 from mock_server.faults import Target
 from mock_server.hashes import sha256_of
 from mock_server.limits import Counts
@@ -227,7 +228,7 @@ def _error(status: int, code: str, message: str) -> Plan:
 
 
 def _json(status: int, value: Any) -> Plan:
-    body = orjson.dumps(value, default=str)
+    body = to_json_bytes(value)
     headers = (
         ("content-type", "application/json"),
         ("content-length", str(len(body))),

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import aiohttp
-import orjson
 
 from mock_server.core import Core
+from mock_server.encoding import to_json_bytes
 from mock_server.faults import (
     Emission,
     FaultContext,
@@ -166,7 +166,7 @@ class WebhookEmitter:
                 emission=Emission(
                     message_id=message_id,
                     event_type=event_type,
-                    body=orjson.dumps(body, default=str),
+                    body=to_json_bytes(body),
                     tool_call_id=outcome.tool_call_id,
                 ),
                 tool=outcome.tool,

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import orjson
 
+from mock_server.encoding import to_json_bytes
 from mock_server.faults import Target
 from mock_server.hashes import sha256_of
 from mock_server.limits import Counts
@@ -147,7 +148,7 @@ def _text(value: object) -> str | None:
 
 
 def _plan_of(reply: WebhookReplyScript) -> Plan:
-    body = b"" if reply.body is None else orjson.dumps(reply.body, default=str)
+    body = b"" if reply.body is None else to_json_bytes(reply.body)
     headers: tuple[tuple[str, str], ...] = (("content-length", str(len(body))),)
     if body:
         headers = (("content-type", "application/json"), *headers)
