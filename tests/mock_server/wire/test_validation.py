@@ -494,6 +494,32 @@ SCHEMAS: dict[str, tuple[dict[str, Any], Expected]] = {
     ),
 }
 
+
+def test_strict_schemas_are_checked_to_the_bottom() -> None:
+    """
+    Items, alternatives and definitions of a strict schema are looked at, too.
+    """
+    closed: dict[str, Any] = {
+        "type": "object",
+        "properties": {},
+        "required": [],
+        "additionalProperties": False,
+    }
+    places: dict[str, dict[str, Any]] = {
+        "('properties', 'a', 'items')": {"type": "array", "items": {"type": "object"}},
+        "('properties', 'a', 'anyOf', '1')": {
+            "anyOf": [{"type": "null"}, {"type": ["object", "null"]}]
+        },
+        "('properties', 'a', '$defs', 'x')": {"$defs": {"x": {"type": "object"}}},
+    }
+
+    for place, part in places.items():
+        schema = {**closed, "properties": {"a": part}, "required": ["a"]}
+        with pytest.raises(ApiError) as caught:
+            parse_chat_request(orjson.dumps(chat(tools=[strict_tool(schema)])))
+        assert f"In context={place}, 'additionalProperties'" in caught.value.message
+
+
 ROWS = {**SHAPE, **TRANSCRIPT, **SCHEMAS}
 
 GOOD: dict[str, dict[str, Any]] = {
