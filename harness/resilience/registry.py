@@ -144,7 +144,7 @@ class Pipelines:
         """
         Return all circuits as they stand, by name.
         """
-        return [self._breakers()[name].snapshot() for name in sorted(self._breakers())]
+        return [breaker.snapshot() for _, breaker in sorted(self._breakers().items())]
 
     def circuit(self, name: str) -> CircuitGroup:
         """

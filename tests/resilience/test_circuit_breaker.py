@@ -72,6 +72,7 @@ async def test_probes_close_the_circuit(
     assert path == ["open", "half_open", "closed"]
     assert [event.probes for event in recorder.of(ProbeStarted)] == [1, 1, 1]
     assert [event.successes for event in recorder.of(ProbeEnded)] == [1, 2, 3]
+    assert [event.generation for event in recorder.of(CircuitChanged)] == [2, 3, 4]
     assert breaker.snapshot().failures == 0
 
 
@@ -134,8 +135,11 @@ async def test_slow_calls_open_the_circuit(
     """
     breaker = make_breaker(slow_ratio=0.5, slow_call_s=2, slow_minimum_throughput=4)
 
-    settle(breaker, Outcome.SUCCESS, Outcome.SUCCESS, duration_s=2)
-    settle(breaker, Outcome.SUCCESS, Outcome.SUCCESS, duration_s=2.1)
+    settle(breaker, *[Outcome.SUCCESS] * 4, duration_s=2)
+    assert breaker.snapshot().slow_samples == 0
+    settle(breaker, *[Outcome.SUCCESS] * 3, duration_s=2.1)
+    assert breaker.snapshot().state is CircuitState.CLOSED
+    settle(breaker, Outcome.SUCCESS, duration_s=2.1)
 
     assert [event.reason for event in recorder.of(CircuitChanged)] == ["slow_ratio"]
     await clock.sleep(30)
