@@ -29,6 +29,9 @@ from harness.resilience.strategy import Strategy
 
 T = TypeVar("T")
 
+_ROUNDING_S = 1e-3
+"""A timer may fire so much early; nothing can be done in what is left then."""
+
 
 class Pipeline:
     """
@@ -107,7 +110,7 @@ class Pipeline:
             return cast("T", await self._within_deadline(attempt))
         except AttemptTimeoutError as error:
             left_s = _remaining_s(attempt.deadline)
-            if left_s is None or left_s > 0:
+            if left_s is None or left_s > _ROUNDING_S:
                 raise
             # Not the attempt took too long, but the call as a whole.
             raise DeadlineExceededError(deadline_in_s=left_s) from error
