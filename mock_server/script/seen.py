@@ -1,8 +1,9 @@
 """
 A request as the rules of a script see it.
 
-What an arrival is tagged with (`` [#k7f3]`` at the end of a user message) is taken
-off first: the tag makes conversations different, and rules must not depend on it.
+What an arrival is tagged with (`` [#k7f3]`` at the end of what the user said, which a
+service may have put into a longer prompt) is taken off first: the tag makes
+conversations different, and rules must not depend on it.
 """
 
 import re
@@ -23,6 +24,9 @@ from mock_server.wire import (
 
 _TAG = re.compile(r"\s?\[#([A-Za-z0-9_-]{1,64})\]\s*\Z")
 
+_WRAPPED_TAG = re.compile(r" \[#([0-9a-z]{4})\]")
+"""A tag as the bench writes it, in a service that puts the message into a prompt."""
+
 ROLES = {
     "SystemMessage": "system",
     "DeveloperMessage": "developer",
@@ -35,12 +39,18 @@ ROLES = {
 
 def split_tag(text: str) -> tuple[str, str | None]:
     """
-    Return a text without the tag at its end, and the tag.
+    Return a text without its tag, and the tag.
     """
-    if not text.endswith("]") and not text.rstrip().endswith("]"):
+    if "[#" not in text:
         return text, None
-    found = _TAG.search(text)
-    return (text, None) if found is None else (text[: found.start()], found[1])
+    at_end = _TAG.search(text)
+    if at_end is not None:
+        return text[: at_end.start()], at_end[1]
+    wrapped = list(_WRAPPED_TAG.finditer(text))
+    if not wrapped:
+        return text, None
+    found = wrapped[-1]
+    return text[: found.start()] + text[found.end() :], found[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,10 +105,23 @@ def test_rules_do_not_see_the_tag(ask: Ask, message: str) -> None:
     assert seen.tag in {"k7f3", "A-b_1"}
 
 
-@pytest.mark.parametrize("message", ["hi", "a [#b] c", "hi [#]", "hi [# k]"])
+def test_tag_is_found_in_a_prompt(ask: Ask) -> None:
+    """
+    A service may wrap what the user said; the latest tag is the arrival's.
+    """
+    seen = ask("Before: hello [#aaaa]. Asked: weather? [#k7f3]\nAnswer in one line.")
+
+    assert seen.tag == "k7f3"
+    assert seen.user_text.endswith("Asked: weather?\nAnswer in one line.")
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["hi", "a [#b] c", "hi [#]", "hi [# k]", "see [#12345] there", "x[#k7f3]y"],
+)
 def test_what_is_no_tag_stays(ask: Ask, message: str) -> None:
     """
-    Only a tag at the very end is one.
+    Only the bench's own form is a tag, or one at the very end.
     """
     assert ask(message).last.text == message
     assert ask(message).tag is None
