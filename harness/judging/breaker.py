@@ -16,11 +16,16 @@ Attempts in flight when the circuit opens are excepted by construction.
 """
 
 import heapq
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
+from harness.judging.breaker_outcomes import (
+    FailureRuns,
+    Successes,
+    ended_us,
+    noticed_us,
+)
 from harness.judging.causality import NEVER_US, Health, Span, spans_of
 from harness.judging.ruling import Finding, finding
 from harness.judging.timeline import Timeline
@@ -79,7 +84,7 @@ def breaker_evidence(timeline: Timeline, promise: Promise) -> BreakerEvidence:
     upstream = promise.upstream
     timeout_s = None if upstream is None else upstream.attempt_timeout
     spans = spans_of(timeline, attempt_timeout_s=timeout_s)
-    successes = _Successes(spans, timeout_s=timeout_s)
+    successes = Successes(spans, timeout_s=timeout_s)
     evidence = []
     for model in sorted({span.attempt.model for span in spans}):
         mine = [span for span in spans if span.attempt.model == model]
@@ -94,82 +99,6 @@ def breaker_evidence(timeline: Timeline, promise: Promise) -> BreakerEvidence:
     )
 
 
-class _Successes:
-    """
-    When successes may have been noticed, over all models.
-
-    A service with one circuit for all of them is judged as gently as one with many.
-    """
-
-    def __init__(self, spans: Iterable[Span], *, timeout_s: float | None) -> None:
-        possible = [
-            (span.attempt.received_us, _latest_us(span, timeout_s=timeout_s), span)
-            for span in spans
-            if span.health in {Health.SUCCESS, Health.UNKNOWN}
-        ]
-        possible.sort(key=lambda each: each[0])
-        self._earliest_us = [earliest_us for earliest_us, _, _ in possible]
-        self._latest_us = [latest_us for _, latest_us, _ in possible]
-        self._latest_so_far_us: list[int] = []
-        for latest_us in self._latest_us:
-            before_us = self._latest_so_far_us[-1] if self._latest_so_far_us else -1
-            self._latest_so_far_us.append(max(before_us, latest_us))
-        self._spans = [span for _, _, span in possible]
-
-    def may_fall(self, from_us: int, to_us: int) -> bool:
-        """
-        Say whether one may have been noticed in between.
-        """
-        count = bisect_right(self._earliest_us, to_us)
-        return count > 0 and self._latest_so_far_us[count - 1] >= from_us
-
-    def count(self, from_us: int, to_us: int) -> int:
-        """
-        Return how many may have been noticed in between.
-        """
-        end = bisect_right(self._earliest_us, to_us)
-        return sum(1 for _ in self._noticed_since(from_us, end))
-
-    def nth_end_us(self, from_us: int, number: int, *, early_us: int) -> int:
-        """
-        Return when so many may have been noticed since then, at the earliest.
-        """
-        started = bisect_right(self._earliest_us, from_us)
-        ends = [
-            self._end_us(index, early_us)
-            for index in self._noticed_since(from_us, started)
-        ]
-        ends = heapq.nsmallest(number, ends)
-        for index in range(started, len(self._spans)):
-            if len(ends) >= number and self._earliest_us[index] > ends[-1]:
-                break
-            insort(ends, self._end_us(index, early_us))
-            del ends[number:]
-        return ends[number - 1] if len(ends) >= number else NEVER_US
-
-    def _noticed_since(self, from_us: int, end: int) -> Iterator[int]:
-        """
-        Yield those of the first ``end`` that may have been noticed since then.
-        """
-        for index in range(end - 1, -1, -1):
-            if self._latest_so_far_us[index] < from_us:
-                return
-            if self._latest_us[index] >= from_us:
-                yield index
-
-    def _end_us(self, index: int, early_us: int) -> int:
-        attempt = self._spans[index].attempt
-        return max(attempt.received_us, (attempt.ended_us or 0) - early_us)
-
-
-def _latest_us(span: Span, *, timeout_s: float | None) -> int:
-    ended_us = span.attempt.ended_us
-    if span.noticed_by_us < NEVER_US or timeout_s is None or ended_us is None:
-        return span.noticed_by_us
-    # An answer that nothing follows was noticed or given up within the timeout.
-    return ended_us + round(timeout_s * 1e6)
-
-
 class _Circuit:
     """
     The attempts for one model.
@@ -180,7 +109,7 @@ class _Circuit:
         timeline: Timeline,
         promise: BreakerPromise,
         spans: Sequence[Span],
-        successes: _Successes,
+        successes: Successes,
     ) -> None:
         self._timeline = timeline
         self._promise = promise
@@ -348,30 +277,17 @@ class _Circuit:
         Yield the pauses that show the circuit open, without proof when it opened.
         """
         threshold = self._promise.failure_threshold
-        told = sorted(
-            (span for span in self._spans if span.attempt.ended_us is not None),
-            key=lambda span: span.attempt.ended_us or 0,
-        )
-        ends_us = [span.attempt.ended_us or 0 for span in told]
-        spans = self._spans
-        for index, span in enumerate(spans):
-            from_us = span.attempt.received_us
-            is_last = index + 1 == len(spans)
-            to_us = (
-                self._timeline.end_us
-                if is_last
-                else spans[index + 1].attempt.received_us
-            )
+        # The service may have noticed them in another order than they were answered.
+        answered = FailureRuns(self._spans, threshold, in_order_of=ended_us)
+        noticed = FailureRuns(self._spans, threshold, in_order_of=noticed_us)
+        received_us = [span.attempt.received_us for span in self._spans]
+        ends_us = [*received_us[1:], self._timeline.end_us]
+        for from_us, to_us in zip(received_us, ends_us, strict=True):
             if to_us - from_us < self._break_us:
                 continue
-            if not self._timeline.calls_started(from_us, to_us):
-                continue
-            before = reversed(told[: bisect_left(ends_us, to_us)])
-            told_something = (
-                each.health for each in before if each.health is not Health.NEUTRAL
-            )
-            run = list(islice(told_something, threshold))
-            if len(run) == threshold and set(run) == {Health.FAILURE}:
+            is_asked = self._timeline.calls_started(from_us, to_us) > 0
+            has_tripped = [runs.tripped_by(to_us) for runs in (answered, noticed)]
+            if any(has_tripped) and is_asked:
                 yield from_us, to_us
 
     def _refusals_us(self, windows: Sequence[Window]) -> Iterator[int]:

@@ -82,6 +82,27 @@ def test_a_kept_break_is_seen(log: Any, promise: Promise) -> None:
     assert evidence.probes == 1
 
 
+def test_a_late_success_hides_no_break(log: Any, promise: Promise) -> None:
+    """
+    An attempt that was under way when the circuit opened may still succeed.
+    """
+    log.call("slow", 0.9, end_s=1.5)
+    log.attempt("slow", 1.0, end_s=1.4)
+    for index in range(3):
+        name = f"call-{index}"
+        log.call(name, 1.0, end_s=1.1, outcome="failed", status=502)
+        log.attempt(name, 1.01, end_s=1.02, status=503)
+    log.call("refused", 2.0, end_s=2.01, outcome="refused", status=503)
+    log.call("probe", 3.1, end_s=3.3)
+    log.attempt("probe", 3.11, end_s=3.2)
+    log.run(end_s=10.0)
+
+    evidence = breaker_evidence(Timeline(log.records()), promise)
+
+    assert evidence.breaks == 1
+    assert evidence.was_exercised
+
+
 def test_a_break_that_is_too_short_is_caught(log: Any, promise: Promise) -> None:
     """
     A probe that comes before the break is over is forbidden.
