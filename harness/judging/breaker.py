@@ -164,7 +164,7 @@ class _Circuit:
             until_us = since_us + self._break_us
             if by_us >= until_us or self._successes.may_fall(since_us, by_us):
                 continue
-            if self._timeline.is_interrupted(since_us, until_us):
+            if self._timeline.is_disturbed(since_us, until_us):
                 continue
             causes = tuple(sorted(seq for _, seq in latest))
             yield Window(by_us, until_us, causes)
@@ -186,7 +186,7 @@ class _Circuit:
             successes = self._successes.count(opened.from_us, by_us)
             if successes >= self._promise.successes_to_close:
                 continue
-            if not self._timeline.is_interrupted(opened.from_us, until_us):
+            if not self._timeline.is_disturbed(opened.from_us, until_us):
                 causes = (span.attempt.ended_seq or 0, *opened.causes)
                 insort(windows, Window(by_us, until_us, causes))
 
@@ -235,7 +235,7 @@ class _Circuit:
                     opened_us, self._promise.successes_to_close, early_us=early_us
                 )
             received_us = span.attempt.received_us
-            is_kept = not self._timeline.is_interrupted(opened_us, received_us)
+            is_kept = not self._timeline.is_disturbed(opened_us, received_us)
             if received_us < closes_us[opened_us] and is_kept:
                 yield span
 

@@ -12,7 +12,14 @@ from harness.judging.timeline import Timeline
 from harness.scenario import Repeat
 
 _FIRST_STATE: Final = "closed"
-_WORST_FIRST: Final = ("isolated", "open", "half_open", "disabled", "closed")
+_WORST_FIRST: Final = (
+    "isolated",
+    "open",
+    "half_open",
+    "disabled",
+    "observing",
+    "closed",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -262,3 +262,11 @@ def is_json_object(text: Any) -> bool:
         return isinstance(json.loads(text), dict)
     except (TypeError, ValueError, RecursionError):
         return False
+
+
+def is_by_hand(change: Record) -> bool:
+    """
+    Say whether somebody set a circuit to its state, and no rule of its own.
+    """
+    reason = str(change.get("reason") or "")
+    return reason == "reset" or reason.endswith("_by_hand")

@@ -12,7 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
-from harness.judging.entities import Attempt, Call, Delivery, Execution, Record
+from harness.judging.entities import (
+    Attempt,
+    Call,
+    Delivery,
+    Execution,
+    Record,
+    is_by_hand,
+)
 from harness.judging.slack import Slack
 
 _NONE: Final[Sequence[Record]] = ()
@@ -119,6 +126,24 @@ class Timeline:
         Say whether the service was killed or restarted in between.
         """
         return any(from_us <= time_us <= to_us for time_us in self.interruptions_us)
+
+    def is_disturbed(self, from_us: int, to_us: int) -> bool:
+        """
+        Say whether, in between, circuits did what no rule of theirs asks for.
+
+        The service was killed or restarted, or somebody set a circuit by hand.
+        """
+        return self.is_interrupted(from_us, to_us) or any(
+            from_us <= time_us <= to_us for time_us in self._interventions_us
+        )
+
+    @cached_property
+    def _interventions_us(self) -> tuple[int, ...]:
+        return tuple(
+            int(record["time_us"])
+            for record in self.of("circuit_changed")
+            if is_by_hand(record)
+        )
 
     def calls_started(self, from_us: int, to_us: int) -> int:
         """

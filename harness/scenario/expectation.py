@@ -121,6 +121,7 @@ def _step_kind(value: Any) -> str:
     return "<repeat>" if isinstance(value, dict | Repeat) else "<state>"
 
 
+# Tags of alternatives stand in brackets, so that no place in a file looks like one.
 PathStep = Annotated[
     Annotated[CircuitState, Tag("<state>")] | Annotated[Repeat, Tag("<repeat>")],
     Discriminator(_step_kind),

@@ -3,6 +3,7 @@ What expectations are made of: conditions, events, windows, bounds.
 """
 
 import re
+import typing
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
@@ -20,10 +21,11 @@ from harness.settings import Duration, PositiveDuration
 from harness.units import format_duration, parse_duration_s
 from mock_server.documents import nearest
 
-CircuitState = Literal["closed", "open", "half_open", "isolated", "disabled"]
+CircuitState = Literal[
+    "closed", "open", "half_open", "isolated", "disabled", "observing"
+]
 
-# Tags of alternatives stand in brackets, so that no place in a file looks like one.
-_STATES: Final = ("closed", "open", "half_open", "isolated", "disabled")
+_STATES: Final = typing.get_args(CircuitState)
 _WHILE = re.compile(r"circuit (?P<circuit>\S+) is (?P<state>\S+)")
 
 

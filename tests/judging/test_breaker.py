@@ -224,6 +224,20 @@ def test_a_restart_forgets_the_circuit(log: Any, promise: Promise) -> None:
     assert breaker_evidence(Timeline(log.records()), promise).forbidden == ()
 
 
+def test_a_circuit_closed_by_hand_may_be_used(log: Any, promise: Promise) -> None:
+    """
+    Somebody who closes an open circuit allows what its rules forbid.
+    """
+    _outage(log, calls=1, from_s=1.0, gap_s=0.0)
+    _outage(log, calls=2, from_s=1.01, gap_s=0.0)
+    log.circuit(1.3, "open", "closed", reason="closed_by_hand")
+    log.call("fresh", 1.9, end_s=2.0)
+    log.attempt("fresh", 1.91, end_s=1.95)
+    log.run(end_s=10.0)
+
+    assert breaker_evidence(Timeline(log.records()), promise).forbidden == ()
+
+
 def test_attempts_that_cannot_be_joined_prove_nothing(
     log: Any, promise: Promise
 ) -> None:

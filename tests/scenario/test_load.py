@@ -71,7 +71,7 @@ def _mistakes(text: str) -> list[str]:
             "expect: [{circuit upstream: [closed, {repeat: [opne]}]}]",
             (
                 "x.yaml:5:48: expect[0].circuit upstream[1].repeat[0]: input should be "
-                "'closed', 'open', 'half_open', 'isolated' or 'disabled'; "
+                "'closed', 'open', 'half_open', 'isolated', 'disabled' or 'observing'; "
                 "did you mean 'open'?"
             ),
         ),

@@ -7,7 +7,7 @@ from typing import Final
 
 from harness.judging.causality import admitted_after_us
 from harness.judging.circuits import circuits_of, covers_model
-from harness.judging.entities import Record
+from harness.judging.entities import Record, is_by_hand
 from harness.judging.ruling import Finding, Ruling, finding, rule, skipped
 from harness.judging.timeline import Timeline
 from harness.scenario import Promise
@@ -22,7 +22,6 @@ _LEGAL: Final = frozenset(
         ("half_open", "open"),
     }
 )
-_BY_HAND: Final = frozenset({"isolated", "disabled"})
 
 
 def transitions_are_legal(timeline: Timeline, promise: Promise) -> Ruling:
@@ -37,10 +36,8 @@ def transitions_are_legal(timeline: Timeline, promise: Promise) -> Ruling:
         name = str(record["circuit"])
         before, from_, to = last.get(name), str(record["from"]), str(record["to"])
         seq = int(record["seq"])
-        if (from_, to) not in _LEGAL and not _BY_HAND.intersection((from_, to)):
-            is_by_hand = to == "closed" and record.get("reason") in {"reset", "manual"}
-            if not is_by_hand:
-                broken.append(finding(f"{name} went from {from_} to {to}", [seq]))
+        if (from_, to) not in _LEGAL and not is_by_hand(record):
+            broken.append(finding(f"{name} went from {from_} to {to}", [seq]))
         if before is not None and before["to"] != from_:
             was_restarted = timeline.is_interrupted(
                 int(before["time_us"]), int(record["time_us"])
@@ -98,8 +95,8 @@ def open_lasts(timeline: Timeline, promise: Promise) -> Ruling:
                 continue
             judged += 1
             lasted_us = following.from_us - span.from_us
-            was_restarted = timeline.is_interrupted(span.from_us, following.from_us)
-            if lasted_us < least_us and not was_restarted:
+            was_disturbed = timeline.is_disturbed(span.from_us, following.from_us)
+            if lasted_us < least_us and not was_disturbed:
                 message = (
                     f"{name} was open for {lasted_us / 1e6:.3f} s; "
                     f"{promise.breaker.break_duration:g} s are promised"
