@@ -11,7 +11,7 @@ from harness.bench.foreground import (
 )
 from harness.bench.live_world import live_world
 from harness.bench.profile import KnownGap, Profile, load_profile
-from harness.bench.run_log import RunLog
+from harness.bench.run_log import RunLog, read_records
 from harness.bench.runner import Kill, RunOptions, RunResult, ScenarioRun
 from harness.bench.surroundings import (
     API_KEY,
@@ -37,6 +37,7 @@ __all__ = [
     "live_world",
     "load_profile",
     "new_run_dir",
+    "read_records",
     "run_in_foreground",
     "service_environment",
     "service_settings",

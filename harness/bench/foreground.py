@@ -17,6 +17,9 @@ from harness.units import format_duration
 PROGRESS_INTERVAL_S: Final = 5.0
 """How often a run says where it stands, in scenario time."""
 
+PROGRESS_LINES_MAX: Final = 30
+"""How often a long run says so, however long it is."""
+
 FINDINGS_MAX: Final = 10
 """How many findings are printed; all of them are in the report."""
 
@@ -28,13 +31,24 @@ class ProgressLines:
     Turns the event log of a run into a line every few seconds.
 
     Circuit transitions and dead letters get a line of their own at once.
+
+    Args:
+        scenario: Says how long it lasts.
+        say: Takes a line.
+        shows_latency: Whether percentiles mean anything; in virtual time they do not.
     """
 
-    def __init__(self, scenario: Scenario, say: Say) -> None:
+    def __init__(
+        self, scenario: Scenario, say: Say, *, shows_latency: bool = True
+    ) -> None:
         self._state = RunState()
         self._duration_s = scenario.duration_s
         self._say = say
-        self._next_s = PROGRESS_INTERVAL_S
+        self._shows_latency = shows_latency
+        self._interval_s = max(
+            PROGRESS_INTERVAL_S, scenario.duration_s / PROGRESS_LINES_MAX
+        )
+        self._next_s = self._interval_s
 
     def __call__(self, record: Mapping[str, Any]) -> None:
         """
@@ -50,16 +64,16 @@ class ProgressLines:
             case "service_killed" | "service_restarted":
                 self._say(f"  {at_s:7.2f} s  {record['kind'].replace('_', ' ')}")
         if at_s >= self._next_s:
-            self._next_s += PROGRESS_INTERVAL_S
+            self._next_s += self._interval_s
             self._say(self._line())
 
     def _line(self) -> str:
         state, totals = self._state, self._state.totals
-        latency_s = state.latency_s(0.99)
-        p99 = "-" if latency_s is None else format_duration(latency_s)
+        latency_s = state.latency_s(0.99) if self._shows_latency else None
+        p99 = "" if latency_s is None else f"p99 {format_duration(latency_s)}  "
         return (
             f"{state.now_s:5.0f} of {self._duration_s:.0f} s  "
-            f"offered {state.rate_per_s('call_offered'):.1f}/s  p99 {p99}  "
+            f"offered {state.rate_per_s('call_offered'):.1f}/s  {p99}"
             f"answered {totals['answered']}  failed {totals['failed']}  "
             f"refused {totals['refused']}  retries {totals['retry_scheduled']}  "
             f"webhooks {totals['webhook_delivered']}/{totals['webhook_enqueued']}"

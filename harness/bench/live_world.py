@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urljoin
 
 import aiohttp
@@ -127,6 +127,13 @@ class LiveWorld:
         Start the service again at the same address, over what its disk kept.
         """
         await self._start_service()
+
+    @property
+    def is_settled(self) -> bool:
+        """
+        Whether nothing is about to be restarted: whoever kills waits for the restart.
+        """
+        return True
 
     async def watch(self) -> None:
         """

@@ -135,6 +135,7 @@ class ScenarioRun:
         self._schedule = arrivals(scenario.workload, self._seed)
         self._promise = options.profile or scenario.promised()
         self._progress = _Progress()
+        options.run_dir.mkdir(parents=True, exist_ok=True)
         self._log = RunLog(
             options.run_dir / "events.jsonl",
             clock=clock,
@@ -232,7 +233,9 @@ class ScenarioRun:
             async with asyncio.TaskGroup() as helpers:
                 tasks = [
                     helpers.create_task(self._log.run(), name="merge the event logs"),
-                    helpers.create_task(self._world.watch(), name="watch the processes"),
+                    helpers.create_task(
+                        self._world.watch(), name="watch the processes"
+                    ),
                 ]
                 await self._send(zero_s)
                 await self._drain()
@@ -294,7 +297,8 @@ class ScenarioRun:
             totals = self._progress.state.totals
             ended = totals["webhook_delivered"] + totals["webhook_dead"]
             is_quiet = self._clock.monotonic() - self._progress.last_record_s > QUIET_S
-            if is_quiet and totals["webhook_enqueued"] <= ended:
+            is_done = is_quiet and totals["webhook_enqueued"] <= ended
+            if is_done and self._world.is_settled:
                 return
 
     def _notice(self, record: Record) -> None:

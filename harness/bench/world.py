@@ -60,6 +60,12 @@ class World(Protocol):
         Start the service again at the same address, over what its disk kept.
         """
 
+    @property
+    def is_settled(self) -> bool:
+        """
+        Whether nothing is about to be restarted.
+        """
+
     async def watch(self) -> None:
         """
         Make sure, until cancelled, that neither mock nor service ends by itself.

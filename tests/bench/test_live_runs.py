@@ -1,0 +1,271 @@
+"""
+Scenarios in real time: real processes, real sockets, real kills.
+"""
+
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+import pytest
+
+from harness.bench.ports import free_port
+from harness.bench.run_log import read_records
+
+pytestmark = pytest.mark.sockets
+
+
+def without_breaker(document: dict[str, Any]) -> None:
+    """
+    Switch the breaker off and leave the promise as it is.
+    """
+    document["service"]["breaker"]["enabled"] = False
+
+
+def without_fault(document: dict[str, Any]) -> None:
+    """
+    Let the upstream stay well.
+    """
+    del document["upstream"]["faults"]
+
+
+def without_success_ratio(document: dict[str, Any]) -> None:
+    """
+    Callers of a dead service fail: only what happens to webhooks is asked.
+    """
+    document["expect"] = [
+        each
+        for each in document["expect"]
+        if not str(each.get("metric")).startswith("chat.")
+    ]
+
+
+def test_an_outage_is_passed_by_a_breaker_that_keeps_its_promise(
+    harness_command: Any, shortened: Any
+) -> None:
+    """
+    The reference service opens, probes and closes; the run leaves all its files.
+    """
+    finished = harness_command("run", str(shortened("upstream-outage", 0.2)))
+
+    assert finished.exit_code == 0, finished.output
+    assert finished.summary["verdict"] == "passed"
+    assert finished.entry("breaker.opens")["status"] == "passed"
+    assert finished.entry("circuit upstream")["status"] == "passed"
+    run_dir = Path(finished.output.rsplit("report: ", 1)[1].strip()).parent
+    names = {file.name for file in run_dir.iterdir()}
+    assert names >= {
+        "events.jsonl",
+        "summary.json",
+        "junit.xml",
+        "summary.md",
+        "report.html",
+    }
+
+
+def test_an_outage_without_the_breaker_fails_and_names_the_first_attempt(
+    harness_command: Any, shortened: Any
+) -> None:
+    """
+    The promise stays although the strategy is off: exit 1, with the evidence.
+    """
+    file = shortened("upstream-outage", 0.2, without_breaker)
+    finished = harness_command("run", str(file))
+
+    assert finished.exit_code == 1, finished.output
+    broken = finished.entry("breaker.opens")
+    assert broken["status"] == "failed"
+    run_dir = Path(finished.output.rsplit("report: ", 1)[1].strip()).parent
+    records = read_records(run_dir / "events.jsonl")
+    first = records[broken["findings"][0]["events"][0] - 1]
+    assert first["kind"] == "upstream_request_received"
+    assert first["host"] == "mock"
+
+
+def test_an_outage_that_never_comes_decides_nothing(
+    harness_command: Any, shortened: Any
+) -> None:
+    """
+    A rule that was never put to the test has not passed: exit 3.
+    """
+    finished = harness_command(
+        "run", str(shortened("upstream-outage", 0.15, without_fault))
+    )
+
+    assert finished.exit_code == 3, finished.output
+    assert finished.entry("breaker.opens")["status"] == "inconclusive"
+
+
+def test_a_service_killed_in_the_middle_loses_no_webhook(
+    harness_command: Any, shortened: Any
+) -> None:
+    """
+    ``kill -9`` while deliveries fail and wait: after the restart each one ends.
+    """
+    file = shortened("flaky-webhooks", 0.5, without_success_ratio)
+    finished = harness_command("run", str(file), "--kill-at", "6s")
+
+    assert finished.exit_code == 0, finished.output
+    assert "service killed" in finished.output
+    lost = finished.entry("webhooks.lost")
+    assert lost["status"] == "passed"
+    assert finished.entry("20 ")["status"] == "passed"
+
+
+def test_ctrl_c_stops_everything_and_keeps_what_was_recorded(
+    tmp_path: Path, shortened: Any
+) -> None:
+    """
+    An interrupted run ends with 130, leaves no process, and its log can be read.
+    """
+    run_dir = tmp_path / "run"
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        [
+            *(sys.executable, "-m", "harness", "run"),
+            *(str(shortened("upstream-outage", 1.0)), "--run-dir", str(run_dir)),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "offered" in line:
+            break
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    rest = process.stdout.read()
+    process.stdout.close()
+
+    assert process.wait(30) == 130, rest
+    assert len(children) >= 2
+    assert not [child for child in children if child.is_running()]
+    records = read_records(run_dir / "events.jsonl")
+    assert records[-1]["kind"] == "run_ended"
+    assert orjson.loads((run_dir / "summary.json").read_bytes())["completed"] is False
+
+
+def test_a_broken_scenario_is_refused_with_every_mistake(
+    harness_command: Any, tmp_path: Path
+) -> None:
+    """
+    Exit 2; each mistake has its line, its column and the nearest right word.
+    """
+    file = tmp_path / "broken.yaml"
+    file.write_text(
+        "scenario: broken\n"
+        "title: It cannot be read.\n"
+        "upstraem: {}\n"
+        "workload:\n"
+        "  - {arrivals: 40, for: 10s, send: {message: hi}}\n"
+        "expect:\n"
+        "  - {metric: webhook.lost, is: 0}\n"
+    )
+    finished = harness_command("run", str(file))
+
+    assert finished.exit_code == 2
+    assert (
+        "broken.yaml:3:1: upstraem: unknown key; did you mean 'upstream'?"
+        in finished.output
+    )
+    assert "broken.yaml:5:6" in finished.output
+    assert "webhooks.lost" in finished.output
+
+
+def test_a_service_that_does_not_start_makes_the_run_invalid(
+    harness_command: Any, shortened: Any
+) -> None:
+    """
+    Exit 4, with what it printed last.
+    """
+    command = f"{sys.executable} -c \"print('no database'); raise SystemExit(7)\""
+    finished = harness_command(
+        "run", str(shortened("upstream-outage", 0.1)), "--command", command
+    )
+
+    assert finished.exit_code == 4
+    assert "ended with exit code 7" in finished.output
+    assert "| no database" in finished.output
+
+
+def test_a_taken_port_makes_the_run_invalid(
+    harness_command: Any, shortened: Any
+) -> None:
+    """
+    Exit 4, naming the port.
+    """
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        finished = harness_command(
+            "run", str(shortened("upstream-outage", 0.1)), "--mock-port", str(port)
+        )
+
+    assert finished.exit_code == 4
+    assert f"port {port} on 127.0.0.1 is taken" in finished.output
+
+
+@pytest.mark.parametrize(
+    ("words", "needle"),
+    [
+        (("run", "upstream-outrage"), "did you mean 'upstream-outage'?"),
+        (("run", "demo", "--target", "http://x", "--command", "y"), "give one of them"),
+        (("run", "demo", "--kill-at", "5"), "is no duration"),
+        (("run", "nowhere/missing.yaml"), "cannot be read"),
+        (("serve", "--workers", "2"), "redis://"),
+        (("report", "nowhere"), "holds no finished run"),
+        (("mock", "--host", "0.0.0.0"), "token"),  # noqa: S104 - it is refused
+        (("frobnicate",), "No such command"),
+    ],
+)
+def test_mistakes_of_the_user_end_with_two_and_a_remedy(
+    harness_command: Any, words: tuple[str, ...], needle: str
+) -> None:
+    """
+    What was given wrongly is named; nothing is started.
+    """
+    finished = harness_command(*words)
+
+    assert finished.exit_code == 2, finished.output
+    assert needle in finished.output
+    assert "Traceback" not in finished.output
+
+
+def test_somebody_elses_service_is_judged_from_outside(
+    harness_command: Any, tmp_path: Path, shortened: Any
+) -> None:
+    """
+    A service that says nothing of itself is judged by what reaches the mock.
+    """
+
+    def plain_expectations(document: dict[str, Any]) -> None:
+        document["expect"] = [{"metric": "chat.success_ratio", "at_least": 0.99}]
+        del document["upstream"]["faults"], document["webhook_endpoint"]
+        del document["promise"]
+
+    profile = tmp_path / "profile.yaml"
+    profile.write_text(
+        "health: /healthz\n"
+        "chat: {path: /ask, body: {question: '{message}'}, answer: text, async: false}\n"
+        "breaker: null\nrate_limit: null\ntools: null\nwebhook: null\n"
+    )
+    service = Path(__file__).with_name("tiny_service.py")
+    finished = harness_command(
+        *("run", str(shortened("upstream-outage", 0.1, plain_expectations))),
+        *("--command", f"{sys.executable} {service}", "--profile", str(profile)),
+    )
+
+    assert finished.exit_code == 0, finished.output
+    assert finished.summary["calls"]["answered"] > 50
+
+
+def test_free_ports_can_be_bound() -> None:
+    """
+    A port that is given out is free at that moment.
+    """
+    assert 0 < free_port() < 65536
