@@ -14,6 +14,9 @@ from mock_server.journal import Entry
 from mock_server.script import FaultScript, MockScript
 from mock_server.units import parse_duration_s
 
+_START_MAX_S = 1e12
+"""No clock shows more; infinity and NaN are beyond it too."""
+
 _PAGE_DEFAULT, _PAGE_MAX = 100, 1000
 _ANY_NAME: Final = "any"
 _FILTERS = ("surface", "outcome", "conversation", "trace_id", "request_id")
@@ -85,7 +88,11 @@ def parse_start(text: str) -> float | None:
         return None
     values = parse_document(text, file="start").data
     at_s = values.get("at_s") if isinstance(values, dict) else None
-    if not isinstance(at_s, int | float) or isinstance(at_s, bool):
+    if (
+        not isinstance(at_s, int | float)
+        or isinstance(at_s, bool)
+        or not abs(at_s) < _START_MAX_S
+    ):
         message = 'the body is {"at_s": seconds of the monotonic clock}, or empty'
         raise RequestError(422, "bad_start", message)
     return float(at_s)

@@ -406,10 +406,13 @@ async def test_start_can_name_another_moment(clock: LoopClock) -> None:
             await _control(mock, "POST", "start", {"at_s": at_s})
             statuses.append((await mock.chat()).status)
             assert mock.of("scenario_started")[-1]["zero_us"] == int(at_s * 1e6)
-        wrong = await _control(mock, "POST", "start", {"at": 1})
+        wrong = [
+            (await _control(mock, "POST", "start", body)).status
+            for body in ({"at": 1}, b'{"at_s": 1e999}', b'{"at_s": .nan}', b"[]")
+        ]
 
     assert statuses == [503, 200]
-    assert wrong.status == 422
+    assert wrong == [422] * 4
 
 
 async def test_reset_begins_anew(clock: LoopClock) -> None:

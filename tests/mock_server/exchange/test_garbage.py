@@ -76,7 +76,7 @@ VALUES = st.binary(max_size=30).map(
 @pytest.mark.parametrize("method", ["POST", "GET", "PUT", "DELETE"])
 @given(data=st.data())
 @settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
