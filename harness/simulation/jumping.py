@@ -44,14 +44,17 @@ class SimTask(asyncio.Task[T]):
         self,
         coro: Coroutine[Any, Any, T],
         *,
-        number: int,
-        loop: asyncio.AbstractEventLoop,
-        context: contextvars.Context | None,
+        loop: asyncio.AbstractEventLoop | None = None,
+        name: str | None = None,
+        context: contextvars.Context | None = None,
+        **options: Any,
     ) -> None:
+        loop = loop or asyncio.get_running_loop()
         # Before anything else: asyncio registers, and so hashes, the task.
-        self.number = number
+        self.number = loop.next_task_number() if isinstance(loop, JumpingLoop) else 0
         self.life = life_of(context)
-        super().__init__(coro, loop=loop, name=f"task-{number}", context=context)
+        name = name or f"task-{self.number}"
+        super().__init__(coro, loop=loop, name=name, context=context, **options)
 
     def __hash__(self) -> int:
         return self.number
@@ -191,6 +194,12 @@ class JumpingLoop(asyncio.BaseEventLoop):
         timer.mark_scheduled()
         return timer
 
+    def next_task_number(self) -> int:
+        """
+        Return the number of the next task.
+        """
+        return next(self._task_numbers)
+
     def next_number(self) -> int:
         """
         Return a number for something that would else be hashed by its address.
@@ -245,13 +254,9 @@ class JumpingLoop(asyncio.BaseEventLoop):
         _loop: asyncio.AbstractEventLoop,
         coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
         context: contextvars.Context | None = None,
+        **options: Any,
     ) -> SimTask[T]:
-        return SimTask(
-            coro,  # type: ignore[arg-type]
-            number=next(self._task_numbers),
-            loop=self,
-            context=context,
-        )
+        return SimTask(coro, loop=self, context=context, **options)  # type: ignore[arg-type]
 
     def _jump(self) -> None:
         self.steps += 1

@@ -5,6 +5,7 @@ Every door of :mod:`harness.simulation.doors` is led inside when the loop starts
 back when it stops, so that nothing of it is left between two runs.
 """
 
+import asyncio
 import contextlib
 import random
 import sys
@@ -15,6 +16,7 @@ from typing import Any, Final
 from harness.errors import EscapeError
 from harness.simulation.clock_doors import BOUND_CLOCKS, CLOCK_DOORS, set_dates
 from harness.simulation.doors import Door, World, enter, inside, is_occupied
+from harness.simulation.jumping import SimTask
 from harness.simulation.machine_doors import BOUND_MACHINE, MACHINE_DOORS
 
 _KEEPS_REAL_NAMES: Final = frozenset(
@@ -91,6 +93,8 @@ def contained(world: World) -> Iterator[None]:
         doors = [
             *CLOCK_DOORS,
             *MACHINE_DOORS,
+            # aiohttp makes tasks past the loop where it can start them eagerly.
+            (asyncio, "Task", SimTask),
             *_aiohttp_doors(),
             *_textual_doors(),
             *_bound_names.find(),
