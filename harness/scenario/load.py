@@ -17,6 +17,7 @@ from mock_server.documents import (
     read_document,
     validate_document,
 )
+from mock_server.script import lint_script
 
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
 SCENARIO_FOLDERS: Final = (_PACKAGE.parent / "scenarios", _PACKAGE / "_scenarios")
@@ -48,7 +49,10 @@ def parse(document: Document) -> Scenario:
     if not isinstance(document.data, dict):
         message = "a scenario is a mapping with scenario, title, workload and more"
         raise DocumentError([document.mistake((), message)])
-    return validate_document(document, Scenario)
+    scenario = validate_document(document, Scenario)
+    if mistakes := lint_script(document, scenario):
+        raise DocumentError(mistakes)
+    return scenario
 
 
 def load_settings(file: str | Path) -> ServiceSettings:

@@ -193,6 +193,24 @@ def test_what_is_no_mapping_is_no_scenario(text: str) -> None:
     assert mistake.startswith("x.yaml:1:1: a scenario is a mapping")
 
 
+def test_an_endless_loop_is_found_before_anything_is_started() -> None:
+    """
+    What the mock would refuse at its start is a mistake of the scenario.
+    """
+    text = """
+scenario: loop
+title: The model calls the same tool for ever.
+upstream:
+  script:
+    - match: {any_message: {contains: weather}}
+      reply: {tool_calls: [{name: get_weather, arguments: {city: Paris}}]}
+workload:
+  - {arrivals: 1/s, for: 5s, send: {message: "weather?"}}
+"""
+    with pytest.raises(DocumentError, match=r"loop\.yaml:6:7: upstream\.script\[0\]"):
+        parse(parse_document(text, file="loop.yaml"))
+
+
 def test_the_shipped_scenarios_are_found_by_name() -> None:
     """
     Each of them loads, and lint finds nothing.
