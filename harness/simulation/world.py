@@ -7,8 +7,9 @@ store on a disk of its own, which a crash leaves as it was.
 """
 
 import asyncio
+import collections
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,7 @@ from harness.bench import (
 )
 from harness.bus import EventBus
 from harness.clock import LoopClock
-from harness.errors import EscapeError, SubjectError
+from harness.errors import EscapeError, SubjectError, UsageError
 from harness.events import Envelope
 from harness.ids import IdMint
 from harness.randomness import Randomness
@@ -48,6 +49,22 @@ Main = Callable[[Callable[[], None]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Crash:
+    """
+    The power of the service fails, and comes back.
+    """
+
+    at: Callable[[Record], bool]
+    """Says at which record; the crash comes before anything else happens."""
+
+    from_s: float = 0.0
+    """Scenario time before which no record is looked at."""
+
+    down_s: float = 1.0
+    """After how long the service starts again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualWorldOptions:
     """
     What is simulated, and from which seed.
@@ -57,6 +74,9 @@ class VirtualWorldOptions:
     seed: int
     run_dir: Path
     """The service's disk is a folder in it."""
+
+    crashes: Sequence[Crash] = ()
+    """One after the other; each comes once."""
 
 
 class VirtualWorld:
@@ -78,6 +98,10 @@ class VirtualWorld:
         self._secret = webhook_secret(options.seed)
         self._randomness = Randomness(options.seed)
         self._log: RunLog | None = None
+        self._zero_s: float | None = None
+        self._crashes = collections.deque(options.crashes)
+        self._restart_s: float | None = None
+        self._crashed = asyncio.Event()
         self._running_mock: RunningMock | None = None
         loop = asyncio.get_running_loop()
         if not isinstance(loop, SimLoop):
@@ -103,8 +127,12 @@ class VirtualWorld:
 
         Raises:
             SubjectError: One of them did not get ready.
+            UsageError: The folder holds the disk of an earlier run.
         """
-        self._disk.mkdir(parents=True, exist_ok=True)
+        if self._disk.exists():
+            message = f"{self._disk} is the disk of an earlier run: give another folder"
+            raise UsageError(message)
+        self._disk.mkdir(parents=True)
         await self._mock.start()
         await self._service.start()
 
@@ -115,22 +143,24 @@ class VirtualWorld:
         await self._service.stop()
         await self._mock.stop()
 
+    @property
+    def is_settled(self) -> bool:
+        """
+        Whether the service is up; after a crash it is not, until it has started again.
+        """
+        return self._restart_s is None
+
     async def start_scenario(self, zero_s: float) -> None:
         """
         Tell the mock which point of the clock is scenario time zero.
         """
+        self._zero_s = zero_s
         if self._running_mock is not None:
             self._running_mock.mock.core.time.start(at_s=zero_s)
 
     async def kill_service(self) -> None:
         """
         Cut the power of the service.
-        """
-        self.crash_service()
-
-    def crash_service(self) -> None:
-        """
-        Cut the power of the service in the middle of whatever it does.
         """
         self._service.crash()
 
@@ -148,8 +178,9 @@ class VirtualWorld:
             SubjectError: One did; the end of its traceback is in the error.
         """
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._mock.watch())
-            tasks.create_task(self._service.watch())
+            tasks.create_task(self._mock.watch(), name="watch the mock")
+            tasks.create_task(self._service.watch(), name="watch the service")
+            tasks.create_task(self._restart_crashed(), name="restart the service")
 
     async def _run_mock(self, ready: Callable[[], None]) -> None:
         options = self._options
@@ -205,6 +236,30 @@ class VirtualWorld:
     def _take(self, record: Record, *, host: str) -> None:
         if self._log is not None:
             self._log.take(record, host=host)
+            if self._crashes and self._is_due(self._crashes[0], record):
+                self._crash(self._crashes.popleft(), self._log)
+
+    def _is_due(self, crash: Crash, record: Record) -> bool:
+        if self._zero_s is None or not self._service.host.is_up:
+            return False
+        at_s = self._clock.monotonic() - self._zero_s
+        return at_s >= crash.from_s and crash.at(record)
+
+    def _crash(self, crash: Crash, log: RunLog) -> None:
+        log.record("service_killed")
+        self._service.crash()
+        self._restart_s = self._clock.monotonic() + crash.down_s
+        self._crashed.set()
+
+    async def _restart_crashed(self) -> None:
+        while True:
+            await self._crashed.wait()
+            self._crashed.clear()
+            if self._restart_s is not None and self._log is not None:
+                await self._clock.sleep(self._restart_s - self._clock.monotonic())
+                await self._service.start()
+                self._log.record("service_restarted")
+            self._restart_s = None
 
 
 class _Program:

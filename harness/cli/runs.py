@@ -1,0 +1,215 @@
+"""
+Commands that run scenarios to a verdict.
+"""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from harness.cli.shared import (
+    EXIT_OF_VERDICT,
+    app,
+    command_line,
+    load_all,
+    parse_duration,
+    require_extra,
+    worst,
+    write_results,
+)
+from harness.clock import LoopClock
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.bench import RunOptions
+    from harness.scenario import Scenario
+
+_DEMO: Final = "demo"
+_TAIL_LINES = 14
+_END_TIMEOUT_S = 30.0
+
+
+@app.command()
+def run(  # noqa: PLR0913 - each is a word of the command line
+    scenarios: Annotated[list[str], typer.Argument(help="Files, or names that ship.")],
+    target: Annotated[
+        str | None, typer.Option(help="URL of a service that runs already.")
+    ] = None,
+    command: Annotated[
+        str | None, typer.Option(help="Command that starts the service under test.")
+    ] = None,
+    profile: Annotated[
+        Path | None, typer.Option(help="What that service promises.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    out: Annotated[Path, typer.Option(help="Parent of the run's folder.")] = Path(
+        "runs"
+    ),
+    json_file: Annotated[Path | None, typer.Option("--json")] = None,
+    junit_file: Annotated[Path | None, typer.Option("--junit")] = None,
+    mock_port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
+    kill_at: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="kill -9 the service at this scenario time, then restart it."
+        ),
+    ] = None,
+    run_dir: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    *,
+    virtual: Annotated[
+        bool, typer.Option("--virtual", help="In virtual time, the same every time.")
+    ] = False,
+    kill: Annotated[
+        bool,
+        typer.Option(
+            "--kill", help="With --virtual: crash the service when the seed says."
+        ),
+    ] = False,
+) -> None:
+    """
+    Run scenarios to a verdict.
+    """
+    from harness.bench import Kill, RunOptions, load_profile, new_run_dir
+
+    _check_subject(target=target, command=command, kill_at=kill_at)
+    _check_virtual(
+        {"--target": target, "--command": command, "--mock-port": mock_port},
+        is_virtual=virtual,
+        is_killed=kill,
+    )
+    kills = [Kill(at_s=parse_duration("--kill-at", text)) for text in kill_at or ()]
+    loaded = load_all(scenarios)
+    chosen_profile = None if profile is None else load_profile(profile)
+    results = []
+    for scenario in loaded:
+        options = RunOptions(
+            run_dir=run_dir or new_run_dir(out, scenario.scenario, clock=LoopClock()),
+            seed=seed,
+            target_url=target,
+            command=command,
+            profile=chosen_profile,
+            mock_port=mock_port,
+            kills=kills,
+            command_line=command_line(),
+        )
+        if virtual:
+            results.append(_run_one_virtually(scenario, options, is_killed=kill))
+        else:
+            results.append(_run_one(scenario, options))
+    write_results(results, json_file=json_file, junit_file=junit_file)
+    raise typer.Exit(worst(str(summary["verdict"]) for summary in results))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Parent of the run's folder.")] = Path(
+        "runs"
+    ),
+    *,
+    no_tui: Annotated[bool, typer.Option("--no-tui", help="Plain lines.")] = False,
+) -> None:
+    """
+    Show what it is for, in under 90 seconds: an outage, a breaker, webhooks, a verdict.
+    """
+    from harness.bench import RunOptions, new_run_dir
+    from harness.scenario import load
+
+    scenario = load(_DEMO)
+    folder = new_run_dir(out, scenario.scenario, clock=LoopClock())
+    if not no_tui and sys.stdout.isatty() and sys.stdin.isatty():
+        raise typer.Exit(_demo_on_terminal(folder))
+    options = RunOptions(run_dir=folder, command_line="harness demo")
+    summary = _run_one(scenario, options)
+    raise typer.Exit(EXIT_OF_VERDICT[str(summary["verdict"])])
+
+
+def _run_one(scenario: "Scenario", options: "RunOptions") -> Mapping[str, Any]:
+    from harness.bench import run_in_foreground
+
+    result = run_in_foreground(scenario, options, clock=LoopClock(), say=typer.echo)
+    return result.summary
+
+
+def _run_one_virtually(
+    scenario: "Scenario", options: "RunOptions", *, is_killed: bool
+) -> Mapping[str, Any]:
+    from harness.simulation import crashes_of_seed, run_virtually_in_foreground
+
+    seed = options.seed_for(scenario)
+    crashes = crashes_of_seed(scenario, seed) if is_killed else ()
+    result = run_virtually_in_foreground(
+        scenario, options, crashes=crashes, say=typer.echo
+    )
+    return result.summary
+
+
+def _check_subject(
+    *, target: str | None, command: str | None, kill_at: list[str] | None
+) -> None:
+    if target is not None and command is not None:
+        message = (
+            "--target is a service that runs, --command starts one: give one of them"
+        )
+        raise UsageError(message)
+    if kill_at and target is not None:
+        message = "--kill-at needs a service that the bench started: use --command"
+        raise UsageError(message)
+
+
+def _check_virtual(
+    real_parts: Mapping[str, object], *, is_virtual: bool, is_killed: bool
+) -> None:
+    given = [flag for flag, value in real_parts.items() if value is not None]
+    if is_virtual and given:
+        message = (
+            f"{', '.join(given)}: something real, and --virtual has mock and reference "
+            "service in memory; leave out --virtual to judge a service of your own"
+        )
+        raise UsageError(message)
+    if is_killed and not is_virtual:
+        message = "--kill is for --virtual; in real time say when, with --kill-at"
+        raise UsageError(message)
+
+
+def _demo_on_terminal(run_dir: Path) -> int:
+    """
+    Run the bench beside the dashboard, in a process of its own.
+    """
+    require_extra("dashboard", "textual")
+    from harness.dashboard import DashboardApp, RunFolder
+    from harness.report import REPORT_FILE
+
+    words = [sys.executable, "-m", "harness", "run", _DEMO, "--run-dir", str(run_dir)]
+    with (run_dir / "run.out").open("wb") as output:
+        bench = subprocess.Popen(  # noqa: S603 - our own command
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        DashboardApp(RunFolder(run_dir), leaves=True).run()
+    finally:
+        code = _end(bench)
+    typer.echo("\n".join((run_dir / "run.out").read_text().splitlines()[-_TAIL_LINES:]))
+    if not (run_dir / REPORT_FILE).exists():
+        typer.echo(f"no report was written; see {run_dir / 'run.out'}", err=True)
+    return code
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """
+    Ask a process to end if it has not, and return its exit code.
+    """
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        return process.wait(timeout=_END_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()

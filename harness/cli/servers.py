@@ -1,0 +1,95 @@
+"""
+Commands that serve until they are stopped.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.shared import app
+from harness.errors import UsageError
+
+
+@app.command()
+def mock(
+    script: Annotated[
+        Path | None, typer.Option(help="Script or scenario file.")
+    ] = None,
+    host: Annotated[str, typer.Option()] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 4010,
+    seed: Annotated[
+        int | None, typer.Option(help="By default the scenario's own.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1)] = 1,
+    service_url: Annotated[
+        str | None, typer.Option(help="Where webhooks to the service go.")
+    ] = None,
+    webhook_secret: Annotated[str | None, typer.Option(help="whsec_…")] = None,
+    control_token: Annotated[
+        str | None, typer.Option(help="Guards /_mock/; needed off loopback.")
+    ] = None,
+    event_log: Annotated[Path | None, typer.Option(help="Write events here.")] = None,
+    *,
+    faults: Annotated[bool, typer.Option("--faults", help="List the faults.")] = False,
+) -> None:
+    """
+    Serve the mock alone: model API, tool backend, webhook endpoint.
+    """
+    from mock_server import MockOptions
+    from mock_server import OptionsError as MockOptionsError
+    from mock_server import serve as serve_mock
+    from mock_server.faults import describe_catalogue
+
+    if faults:
+        typer.echo(describe_catalogue())
+        return
+    try:
+        options = MockOptions(
+            host=host,
+            port=port,
+            seed=seed,
+            service_url=service_url,
+            webhook_secret=webhook_secret,
+            control_token=control_token,
+            event_log=event_log,
+        )
+    except MockOptionsError as error:
+        raise UsageError(str(error)) from error
+    raise typer.Exit(serve_mock(options, script_file=script, workers=workers))
+
+
+@app.command()
+def serve(
+    settings: Annotated[Path | None, typer.Option(help="Settings file.")] = None,
+    host: Annotated[str | None, typer.Option()] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535)] = None,
+    store: Annotated[
+        str | None, typer.Option(help="sqlite:///PATH or redis://…")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1)] = 1,
+    admin_token: Annotated[str | None, typer.Option()] = None,
+) -> None:
+    """
+    Serve the reference service alone.
+    """
+    from harness.scenario import load_settings
+    from harness.service import check_workers
+    from harness.service import serve as serve_service
+    from harness.settings import ServiceSettings
+
+    base = ServiceSettings() if settings is None else load_settings(settings)
+    chosen = ServiceSettings.from_environment(os.environ, base=base)
+    flags = {"host": host, "port": port, "store": store, "admin_token": admin_token}
+    given = {name: value for name, value in flags.items() if value is not None}
+    chosen = chosen.replaced(given)
+    check_workers(workers, store_url=chosen.store_url)
+    seed_text = os.environ.get("HARNESS_SEED")
+    event_log = os.environ.get("HARNESS_EVENT_LOG")
+    code = serve_service(
+        chosen,
+        event_log_file=Path(event_log) if event_log else None,
+        seed=int(seed_text) if seed_text else None,
+    )
+    raise typer.Exit(code)
