@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from harness.bench import RunOptions
     from harness.scenario import Scenario
 
+OutOption = Annotated[Path, typer.Option(help="Parent of the run's folder.")]
+KillAtOption = Annotated[
+    list[str] | None,
+    typer.Option(help="kill -9 the service at this scenario time, then restart it."),
+]
+
 _DEMO: Final = "demo"
 _TAIL_LINES = 14
 _END_TIMEOUT_S = 30.0
@@ -46,18 +52,11 @@ def run(  # noqa: PLR0913 - each is a word of the command line
         Path | None, typer.Option(help="What that service promises.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
-    out: Annotated[Path, typer.Option(help="Parent of the run's folder.")] = Path(
-        "runs"
-    ),
+    out: OutOption = Path("runs"),
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
     junit_file: Annotated[Path | None, typer.Option("--junit")] = None,
     mock_port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
-    kill_at: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="kill -9 the service at this scenario time, then restart it."
-        ),
-    ] = None,
+    kill_at: KillAtOption = None,
     run_dir: Annotated[Path | None, typer.Option(hidden=True)] = None,
     *,
     virtual: Annotated[
@@ -106,9 +105,7 @@ def run(  # noqa: PLR0913 - each is a word of the command line
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Parent of the run's folder.")] = Path(
-        "runs"
-    ),
+    out: OutOption = Path("runs"),
     *,
     no_tui: Annotated[bool, typer.Option("--no-tui", help="Plain lines.")] = False,
 ) -> None:
