@@ -81,14 +81,22 @@ class Figures:
         }
         return table[group](name, window)
 
-    def _calls(self, window: tuple[int, int]) -> list[Call]:
+    def _due(self, window: tuple[int, int]) -> list[Call]:
         from_us, to_us = window
         return [
             call for call in self._timeline.calls if from_us <= call.intended_us < to_us
         ]
 
+    def _calls(self, window: tuple[int, int]) -> list[Call]:
+        """
+        Return the calls that say something of the service.
+        """
+        return [
+            call for call in self._due(window) if not self._timeline.was_cut_off(call)
+        ]
+
     def _load(self, name: str, window: tuple[int, int]) -> Figure:
-        calls = self._calls(window)
+        calls = self._due(window)
         match name:
             case "offered":
                 return counted(len(calls), 1)

@@ -145,6 +145,34 @@ class Timeline:
             if is_by_hand(record)
         )
 
+    def was_cut_off(self, call: Call) -> bool:
+        """
+        Say whether the bench itself kept a call from its answer, by a kill.
+
+        A call that was accepted before is the service's to finish, kill or not.
+        """
+        if call.outcome == "answered" or call.accepted_us is not None:
+            return False
+        from_us = call.started_us or call.intended_us
+        to_us = self.end_us if call.ended_us is None else call.ended_us
+        return any(
+            from_us <= back_us and killed_us <= to_us
+            for killed_us, back_us in self._downtimes_us
+        )
+
+    @cached_property
+    def _downtimes_us(self) -> tuple[tuple[int, int], ...]:
+        restarts = [int(each["time_us"]) for each in self.of("service_restarted")]
+        return tuple(
+            (
+                int(kill["time_us"]),
+                min(
+                    (us for us in restarts if us > kill["time_us"]), default=self.end_us
+                ),
+            )
+            for kill in self.of("service_killed")
+        )
+
     def calls_started(self, from_us: int, to_us: int) -> int:
         """
         Return how many calls were started in between.

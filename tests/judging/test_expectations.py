@@ -327,6 +327,29 @@ def test_windows_and_warmup_bound_what_counts(log: Any, promise: Promise) -> Non
     assert (warm.figures["value"], warm.figures["samples"]) == (0.0, 1)
 
 
+def test_a_kill_is_not_held_against_the_service(log: Any, promise: Promise) -> None:
+    """
+    Calls that the bench cut off do not count, those that were accepted before do.
+    """
+    down = {"outcome": "failed", "status": None}
+    log.call("before", 1.0, end_s=1.1)
+    log.call("in flight", 1.9, end_s=2.0, outcome="unknown", status=None)
+    log.add(2.0, "caller", "service_killed")
+    log.call("refused", 2.5, end_s=2.5, **down)
+    log.add(3.0, "caller", "service_restarted")
+    log.call("after", 4.0, end_s=4.1)
+    log.run(end_s=30.0)
+    values = {"metric": "chat.success_ratio", "is": 1}
+    assert _judge(log, values, promise).status is Status.PASSED
+
+    log.call("accepted", 1.5, end_s=9.0, mode="async", **down)
+    log.add(1.6, "caller", "call_accepted", call_id="accepted", callback_id="cb")
+
+    ruling = _judge(log, values, promise)
+    assert ruling.status is Status.FAILED
+    assert ruling.figures["samples"] == 3
+
+
 def test_a_wrong_path_names_the_first_step_astray(log: Any, promise: Promise) -> None:
     """
     The evidence begins with the transition that no continuation could follow.
