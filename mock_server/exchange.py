@@ -16,8 +16,7 @@ from mock_server.injector import Hit, Moment
 from mock_server.latency import LatencyProfile
 from mock_server.reporter import Decided, Reporter
 from mock_server.surfaces.ports import Answer, CallKeys, Facts, Surface, SurfaceRequest
-from mock_server.wire import Pace
-from mock_server.wire.errors import SERVER_ERROR, ApiError, error_plan
+from mock_server.wire import ApiError, Pace, error_plan
 from mock_server.worlds import World
 from mock_server.writer import Outcome, PlanWriter
 
@@ -28,7 +27,7 @@ _TOO_LARGE = ApiError("The body is too large.", status=413)
 _FAILED = ApiError(
     "The mock itself failed; its log says why.",
     status=500,
-    type=SERVER_ERROR,
+    type="server_error",
     code="mock_error",
 )
 

@@ -13,8 +13,13 @@ from mock_server.encoding import to_json_bytes
 from mock_server.faults import Target
 from mock_server.hashes import sha256_of
 from mock_server.limits import Counts
-from mock_server.script import ToolMatch, ToolReplyScript, ToolScript
-from mock_server.script.templates import TemplateError, compile_value
+from mock_server.script import (
+    TemplateError,
+    ToolMatch,
+    ToolReplyScript,
+    ToolScript,
+    compile_value,
+)
 from mock_server.surfaces.ports import (
     Answer,
     CallKeys,

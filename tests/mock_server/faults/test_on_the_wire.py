@@ -33,10 +33,7 @@ TOOLS = [
 
 async def _ask(clock: LoopClock, fault: str, *, stream: bool) -> RawAnswer:
     async with mock_in_test(SCRIPT % fault, clock=clock) as mock:
-        answer = await mock.chat(stream=stream, wait_s=1000)
-        applied = mock.of("fault_applied")
-        assert [record["surface"] for record in applied] == [Target.UPSTREAM]
-        return answer
+        return await mock.chat(stream=stream, wait_s=1000)
 
 
 def _error_of(answer: RawAnswer) -> dict[str, object]:
@@ -194,8 +191,11 @@ async def test_sends_these_bytes(name: str, stream: bool, clock: LoopClock) -> N
     """
     A fault does on the wire what the catalogue says, plain and streamed.
     """
-    answer = await _ask(clock, f"{{fault: {name}}}", stream=stream)
+    async with mock_in_test(SCRIPT % f"{{fault: {name}}}", clock=clock) as mock:
+        answer = await mock.chat(stream=stream, wait_s=1000)
+        [applied] = mock.of("fault_applied")
 
+    assert (applied["fault"], applied["surface"]) == (name, Target.UPSTREAM)
     PINNED[name](answer, stream=stream)
 
 
