@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from mock_server import MockOptions, running_mock, serve
+from mock_server.__main__ import main
 from mock_server.faults import CATALOGUE
 from mock_server.testing import Ending, mock_in_test
 
@@ -41,12 +42,6 @@ def _started(*flags: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     finally:
         process.kill()
         process.communicate()
-
-
-def _run(*flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own program
-        [*COMMAND, *flags], capture_output=True, text=True, timeout=30, check=False
-    )
 
 
 def _ask(port: int, request: bytes) -> bytes:
@@ -122,30 +117,33 @@ def test_a_kill_loses_no_event(tmp_path: Path) -> None:
     ]
 
 
-def test_a_taken_port_is_said() -> None:
+def test_a_taken_port_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """
     A taken port is one clear line and exit 4.
     """
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        result = _run("--port", str(port))
+        exit_code = main(["--port", str(port)])
 
-    assert result.returncode == 4
-    assert result.stderr == f"port {port} on 127.0.0.1 is taken\n"
-    assert result.stdout == ""
+    said = capsys.readouterr()
+    assert exit_code == 4
+    assert said.err == f"port {port} on 127.0.0.1 is taken\n"
+    assert said.out == ""
 
 
-def test_a_broken_script_is_said_whole(tmp_path: Path) -> None:
+def test_a_broken_script_is_said_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """
     Every mistake of a script is listed with its place, and exit is 2.
     """
     script = tmp_path / "script.yaml"
     script.write_text("upstream:\n  skript: []\ntools:\n  t: {result: 1, latency: 5}\n")
 
-    result = _run("--script", str(script), "--port", "0")
+    exit_code = main(["--script", str(script), "--port", "0"])
 
-    assert result.returncode == 2
-    lines = result.stderr.splitlines()
+    assert exit_code == 2
+    lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith(f"{script}:2:3: upstream.skript: unknown key")
     assert lines[1].startswith(f"{script}:4:")
     assert len(lines) == 2
@@ -161,36 +159,41 @@ def test_a_broken_script_is_said_whole(tmp_path: Path) -> None:
         ["--script", "/nowhere/script.yaml"],
     ],
 )
-def test_mistakes_of_the_user_end_with_two(flags: list[str]) -> None:
+def test_mistakes_of_the_user_end_with_two(
+    flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     """
     What cannot be started is refused with its reason and exit 2.
     """
-    result = _run("--port", "0", *flags)
+    exit_code = main(["--port", "0", *flags])
 
-    assert result.returncode == 2
-    assert result.stderr.strip()
-    assert "Traceback" not in result.stderr
+    said = capsys.readouterr()
+    assert exit_code == 2
+    assert said.err.strip()
+    assert said.out == ""
 
 
-def test_an_unwritable_log_is_said() -> None:
+def test_an_unwritable_log_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """
     A log that cannot be written is one clear line and exit 2.
     """
-    result = _run("--port", "0", "--event-log", "/nowhere/events.jsonl")
+    exit_code = main(["--port", "0", "--event-log", "/nowhere/events.jsonl"])
 
-    assert result.returncode == 2
-    assert result.stderr.startswith("cannot write /nowhere/events.jsonl: ")
+    assert exit_code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("cannot write /nowhere/events.jsonl: ")
 
 
-def test_lists_the_catalogue() -> None:
+def test_lists_the_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
     """
     ``--faults`` names every fault with its surfaces.
     """
-    result = _run("--faults")
+    exit_code = main(["--faults"])
 
-    assert result.returncode == 0
+    said = capsys.readouterr().out
+    assert exit_code == 0
     for name in CATALOGUE:
-        assert re.search(rf"^{name}  \[\w", result.stdout, re.MULTILINE)
+        assert re.search(rf"^{name}  \[\w", said, re.MULTILINE)
 
 
 def test_takes_a_whole_scenario(tmp_path: Path) -> None:

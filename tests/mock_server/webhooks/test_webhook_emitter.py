@@ -12,7 +12,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from mock_server import LoopClock, MockOptions
+from mock_server import Limits, LoopClock, MockOptions
 from mock_server.signatures import check
 from mock_server.testing import MockInTest, mock_in_test
 
@@ -43,6 +43,7 @@ class Service:
     clock: LoopClock
     answers: list[int | float | None]
     url: str = ""
+    asks_s: int | None = None
     deliveries: list[Delivery] = field(default_factory=list)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -70,7 +71,8 @@ class Service:
         if status is None:
             await self.clock.sleep(1000)
             status = 200
-        return web.Response(status=int(status))
+        headers = {} if self.asks_s is None else {"retry-after": str(self.asks_s)}
+        return web.Response(status=int(status), headers=headers)
 
 
 @asynccontextmanager
@@ -312,3 +314,44 @@ async def test_a_reset_forgets_what_waits(clock: LoopClock) -> None:
         await clock.sleep(100)
 
     assert service.deliveries == []
+
+
+async def test_holds_so_many_messages(clock: LoopClock) -> None:
+    """
+    What is beyond the limit is dropped, counted and told; the others are sent.
+    """
+    async with _service(clock) as service:
+        options = MockOptions(
+            port=0,
+            service_url=service.url,
+            webhook_secret=SECRET,
+            limits=Limits(emissions_max=1),
+        )
+        async with mock_in_test(TOOL, options, clock=clock) as mock:
+            for number in range(3):
+                headers = {"idempotency-key": f"call_{number}"}
+                await mock.send("POST", "/tools/approve", {}, headers=headers)
+            health = mock.running.mock.health()
+            await clock.sleep(10)
+            emitted = mock.of("webhook_emitted")
+
+    assert health["holds"]["emissions"] == 1
+    assert health["dropped"]["emissions_max"] == 2
+    assert [record.get("reason") for record in emitted] == [
+        "emissions_max",
+        "emissions_max",
+        None,
+    ]
+    assert [delivery.data["call_id"] for delivery in service.deliveries] == ["call_0"]
+
+
+async def test_honours_the_wait_that_the_service_asks_for(clock: LoopClock) -> None:
+    """
+    A ``Retry-After`` of the service is the least that the next attempt waits.
+    """
+    async with _approving(clock, TOOL, 503) as (_, service):
+        service.asks_s = 30
+        await clock.sleep(100)
+
+    first, second = service.deliveries
+    assert second.at_s - first.at_s == pytest.approx(30)
