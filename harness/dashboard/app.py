@@ -14,19 +14,23 @@ from harness.dashboard.source import RunFolder
 from harness.dashboard.steering import Steering, SteeringError
 from harness.dashboard.text import (
     VERDICT_STYLES,
-    bars,
+    charts_text,
     circuits_text,
     event_text,
     faults_text,
     header_text,
     latency_text,
     load_text,
+    outcomes_text,
     webhooks_text,
 )
 from harness.report import EVENTS_MAX, RunState
 
 PAINT_INTERVAL_S: Final = 0.25
 """Painted in batches: a terminal over a slow line keeps up with four frames a second."""
+
+ROOMY_LINES: Final = 36
+"""From so many lines on, charts are taller."""
 
 LEAVE_AFTER_S: Final = 5.0
 """How long the verdict stands before a dashboard that ends by itself does so."""
@@ -57,9 +61,9 @@ class DashboardApp(App[None]):
     Screen { layout: vertical; }
     Pane { border: round $primary; border-title-color: $text; padding: 0 1; height: auto; }
     #header { border: none; height: 1; background: $boost; padding: 0 1; }
-    #rates { height: 5; }
     #circuits { min-height: 3; max-height: 10; }
-    RichLog { border: round $primary; height: 1fr; min-height: 4; padding: 0 1; scrollbar-size: 1 1; }
+    RichLog { border: round $primary; height: 1fr; min-height: 4; padding: 0 1;
+        background: $background; overflow-x: hidden; scrollbar-size: 1 1; }
     """
     TITLE = "toolcall-harness"
     ENABLE_COMMAND_PALETTE = True
@@ -120,21 +124,17 @@ class DashboardApp(App[None]):
         self._paint_events()
 
     def _rates(self, width: int) -> Text:
-        load, latency = load_text(self.state), latency_text(self.state)
-        half = max(10, (width - 16) // 2)
-        offered = self.state.history("call_offered", seconds=half)
-        answered = self.state.history("answered", seconds=half)
-        top = max([*offered, *answered, 1.0])
-        charts = Text("offered ", style="bright_black")
-        charts.append(bars(offered, width=half, top=top), style="blue")
-        charts.append(" done ", style="bright_black")
-        charts.append(bars(answered, width=half - 2, top=top), style="green")
-        load.truncate(width, overflow="ellipsis")
-        latency.append("  p99 ", style="bright_black")
-        room = max(0, width - latency.cell_len)
-        p99 = self.state.latency_history_s(0.99, seconds=room)
-        latency.append(bars(p99, width=room) if room else "", style="red")
-        return Text("\n").join([load, charts, latency])
+        rows = 1 if self.size.height < ROOMY_LINES else 5
+        lines = [
+            load_text(self.state),
+            outcomes_text(self.state),
+            latency_text(self.state),
+        ]
+        for line in lines:
+            line.truncate(width, overflow="ellipsis")
+        return Text("\n").join(
+            [*lines, charts_text(self.state, width=width, rows=rows)]
+        )
 
     def _paint_header(self) -> None:
         text = header_text(self._folder.manifest(), self.state)

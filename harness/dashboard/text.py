@@ -29,7 +29,11 @@ VERDICT_STYLES: Final[Mapping[str, str]] = {
 
 _BLOCKS: Final = " ▁▂▃▄▅▆▇█"
 _BAR_LEVELS: Final = len(_BLOCKS) - 1
+_GAP: Final = "  "
 _NOT_SHOWN: Final = frozenset({"seq", "time_us", "host", "kind", "trace_id"})
+_FIRST: Final = ("circuit", "from", "to", "reason", "fault", "target", "outcome")
+"""What a line says first: the right end may be cut off."""
+
 _ERROR_KINDS: Final = frozenset({"webhook_dead", "events_dropped", "script_error"})
 _FAULT_KINDS: Final = frozenset({"fault_added", "fault_removed"})
 
@@ -61,15 +65,25 @@ def header_text(manifest: Mapping[str, Any], state: RunState) -> Text:
 
 def load_text(state: RunState) -> Text:
     """
-    Return the rates and counts of the callers.
+    Return the rates of the callers, and how well the generator keeps up.
     """
-    offered = state.rate_per_s("call_offered")
-    done = state.rate_per_s("call_ended")
-    text = Text.assemble(
-        "offered ", (f"{offered:5.1f}/s", "bold"), "  done ", (f"{done:5.1f}/s", "bold")
-    )
+    text = Text("offered ")
+    text.append(f"{state.rate_per_s('call_offered'):5.1f}/s", style="bold")
+    text.append("  done ")
+    text.append(f"{state.rate_per_s('call_ended'):5.1f}/s", style="bold")
     text.append(f"  in flight {state.in_flight:<4d}")
-    text.append(f" answered {state.totals['answered']}", style="green")
+    dropped = state.totals["call_dropped"]
+    text.append(f" dropped {dropped}", style="bold red" if dropped else "bright_black")
+    return text.append(
+        f"  lag {format_duration(state.lag_max_s)}", style="bright_black"
+    )
+
+
+def outcomes_text(state: RunState) -> Text:
+    """
+    Return what became of the calls.
+    """
+    text = Text.assemble((f"answered {state.totals['answered']}", "green"))
     for name, style in (
         ("failed", "red"),
         ("refused", "yellow"),
@@ -77,44 +91,79 @@ def load_text(state: RunState) -> Text:
     ):
         count = state.totals[name]
         text.append(f"  {name} {count}", style=style if count else "bright_black")
-    dropped = state.totals["call_dropped"]
-    text.append(f"  dropped {dropped}", style="bold red" if dropped else "bright_black")
-    return text
+    retries = state.totals["retry_scheduled"]
+    return text.append(f"  retries {retries}", style="default")
 
 
 def latency_text(state: RunState) -> Text:
     """
-    Return the latency of the last seconds, and how late the generator is.
+    Return the latency of the last seconds, from intended start.
     """
     parts = []
     for label, share in (("p50", 0.5), ("p99", 0.99)):
         value = state.latency_s(share)
         parts.append(f"{label} {'-' if value is None else format_duration(value):>7}")
-    text = Text("latency ").append("  ".join(parts), style="bold")
-    text.append(f"  retries {state.rate_per_s('retry_scheduled'):4.1f}/s")
-    return text.append(
-        f"  lag {format_duration(state.lag_max_s)}", style="bright_black"
-    )
+    return Text("latency ").append("  ".join(parts), style="bold")
 
 
-def bars(values: list[float], *, width: int, top: float | None = None) -> str:
+def chart(
+    values: list[float], *, width: int, rows: int = 1, top: float | None = None
+) -> list[str]:
     """
-    Return a row of bars, the latest value at the right.
+    Return a bar chart as lines, the latest value at the right.
 
     Args:
         values: Oldest first; only the last ``width`` are drawn.
         width: In columns.
+        rows: In lines.
         top: What a full bar stands for; the highest value drawn by default.
     """
     shown = values[-width:]
     highest = top or max(shown, default=0.0) or 1.0
-    levels = (
-        0
-        if value <= 0
-        else max(1, min(_BAR_LEVELS, round(value / highest * _BAR_LEVELS)))
+    full = rows * _BAR_LEVELS
+    levels = [
+        0 if value <= 0 else max(1, min(full, round(value / highest * full)))
         for value in shown
-    )
-    return "".join(_BLOCKS[level] for level in levels).rjust(width)
+    ]
+    lines = []
+    for row in reversed(range(rows)):
+        below = row * _BAR_LEVELS
+        filled = (max(0, min(_BAR_LEVELS, level - below)) for level in levels)
+        lines.append("".join(_BLOCKS[level] for level in filled).rjust(width))
+    return lines
+
+
+def charts_text(state: RunState, *, width: int, rows: int) -> Text:
+    """
+    Return charts of offered and answered calls and of latency, side by side.
+    """
+    part = max(8, (width - 2 * len(_GAP)) // 3)
+    offered = state.history("call_offered", seconds=part)
+    answered = state.history("answered", seconds=part)
+    p99_s = state.latency_history_s(0.99, seconds=part)
+    top = max([*offered, *answered, 1.0])
+    columns = [
+        (f"offered, full {top:.0f}/s", offered, top, "blue"),
+        (f"answered, full {top:.0f}/s", answered, top, "green"),
+        (f"p99, full {format_duration(max([*p99_s, 0.0]))}", p99_s, None, "red"),
+    ]
+    charts = [
+        chart(values, width=part, rows=rows, top=top_) for _, values, top_, _ in columns
+    ]
+    lines = [
+        Text(_GAP).join(
+            Text(f"{label:<{part}.{part}}", style="bright_black")
+            for label, *_ in columns
+        )
+    ]
+    lines += [
+        Text(_GAP).join(
+            Text(lines_of[row], style=style)
+            for lines_of, (*_, style) in zip(charts, columns, strict=True)
+        )
+        for row in range(rows)
+    ]
+    return Text("\n").join(lines)
 
 
 def circuit_strip(
@@ -131,22 +180,25 @@ def circuit_strip(
             text.append("·", style="bright_black")
             continue
         letter, _, style = STATE_STYLES[
-            worst_state(state, circuit, from_s, from_s + step_s)
+            shown_state(state, circuit, from_s, from_s + step_s)
         ]
         text.append(letter, style=style)
     return text
 
 
-def worst_state(state: RunState, circuit: str, from_s: float, to_s: float) -> str:
+def shown_state(state: RunState, circuit: str, from_s: float, to_s: float) -> str:
     """
-    Return the least healthy state of a circuit in a stretch of time.
+    Return the state of a circuit in a stretch of time that is most worth seeing.
+
+    A half-open moment is short and tells most, so it is never hidden by what was
+    before and after.
     """
     states = {state.state_at(circuit, from_s)} | {
         transition.state
         for transition in state.circuits[circuit]
         if from_s <= transition.at_s < min(to_s, state.now_s)
     }
-    order = ("open", "isolated", "half_open", "disabled", "closed")
+    order = ("half_open", "open", "isolated", "disabled", "closed")
     return min(states, key=lambda each: order.index(each) if each in order else 0)
 
 
@@ -214,11 +266,11 @@ def event_text(record: Mapping[str, Any]) -> Text:
     Return one event as a line.
     """
     kind = str(record["kind"])
-    rest = " ".join(
-        f"{name}={_shown(value)}"
-        for name, value in sorted(record.items())
-        if name not in _NOT_SHOWN
+    names = sorted(
+        record.keys() - _NOT_SHOWN,
+        key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name),
     )
+    rest = " ".join(f"{name}={_shown(record[name])}" for name in names)
     text = Text(f"{record['time_us'] / 1e6:8.2f} ", style="bright_black", no_wrap=True)
     text.append(f"{record['host']:<7} ", style="cyan")
     text.append(f"{kind} ", style=_kind_style(record))

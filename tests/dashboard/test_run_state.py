@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.dashboard.text import bars, circuit_strip, circuits_text, clock_text
+from harness.dashboard.text import chart, circuit_strip, circuits_text, clock_text
 from harness.report import EVENTS_MAX, HISTORY_S_MAX, RunState
 
 Records = list[dict[str, Any]]
@@ -46,22 +46,20 @@ def test_latency_is_that_of_the_last_seconds(records: Records) -> None:
 
 def test_a_strip_shows_each_state_with_its_letter(records: Records) -> None:
     """
-    A column shows the least healthy state of its stretch; the future is dotted.
+    A column shows the state most worth seeing of its stretch; the future is dotted.
     """
     strip = circuit_strip(state_of(records), "upstream/gpt-4o", width=40, duration_s=40)
 
-    assert strip.plain == "C" * 11 + "O" * 11 + "C" * 8 + "·" * 10
+    assert strip.plain == "C" * 11 + "OOOOO" + "H" + "OOOO" + "H" + "C" * 8 + "·" * 10
 
 
-def test_a_short_half_open_phase_is_seen_when_there_is_room(records: Records) -> None:
+def test_a_short_half_open_moment_is_never_hidden(records: Records) -> None:
     """
-    Where columns are narrow enough, half-open has its own.
+    However coarse the columns, a probe is seen.
     """
-    strip = circuit_strip(
-        state_of(records), "upstream/gpt-4o", width=160, duration_s=40
-    )
+    strip = circuit_strip(state_of(records), "upstream/gpt-4o", width=8, duration_s=40)
 
-    assert "OHHHC" in strip.plain
+    assert strip.plain == "CCOHHC··"
 
 
 def test_memory_is_bounded_however_long_a_run_is(records: Records) -> None:
@@ -100,14 +98,23 @@ def test_without_transitions_the_circuits_pane_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"),
-    [([], "    "), ([0, 0], "    "), ([1, 2], "  ▄█"), ([1, 2, 3, 4, 8], "▂▃▄█")],
+    ("values", "rows", "expected"),
+    [
+        ([], 1, ["    "]),
+        ([0, 0], 1, ["    "]),
+        ([1, 2], 1, ["  ▄█"]),
+        ([1, 2, 3, 4, 8], 1, ["▂▃▄█"]),
+        ([1, 8], 2, ["   █", "  ▂█"]),
+        ([0.001, 8], 1, ["  ▁█"]),
+    ],
 )
-def test_bars_scale_to_the_highest_value(values: list[float], expected: str) -> None:
+def test_charts_scale_to_the_highest_value(
+    values: list[float], rows: int, expected: list[str]
+) -> None:
     """
     The latest value stands at the right; a value above zero is never invisible.
     """
-    assert bars(values, width=4) == expected
+    assert chart(values, width=4, rows=rows) == expected
 
 
 @pytest.mark.parametrize(
