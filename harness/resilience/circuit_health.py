@@ -35,9 +35,7 @@ class CircuitHealth:
         self._options = options
         self._window = _window_for(options, now_s)
 
-    def record(
-        self, now_s: float, *, failed: bool, slow: bool = False
-    ) -> tuple[TripRule, ...]:
+    def record(self, now_s: float, *, failed: bool, slow: bool) -> tuple[TripRule, ...]:
         """
         Take an outcome in and return the rules that ask for the circuit to open.
         """

@@ -5,6 +5,7 @@ The number is the time at which the bucket would be full again. It needs no time
 no refilling: what is there follows from the time.
 """
 
+import math
 from typing import Final
 
 ROUNDING_S: Final = 1e-6
@@ -22,7 +23,7 @@ class Meter:
     __slots__ = ("burst", "full_at_s", "rate_per_s")
 
     def __init__(
-        self, *, rate_per_s: float, burst: float, full_at_s: float = 0.0
+        self, *, rate_per_s: float, burst: float, full_at_s: float = -math.inf
     ) -> None:
         self.rate_per_s = rate_per_s
         self.burst = burst
