@@ -111,8 +111,9 @@ class Host:
         if self._task is None:
             message = f"host {self.name!r} is down"
             raise UsageError(message)
-        self._task = None
+        # The task is let go only once it is buried: nobody else may hold it.
         self._loop.end_life(self._life, silently=silently)
+        self._task = None
         if self.disk is not None:
             _detach(self.disk, kept_as=f"{self.disk.name}.life-{self._life.number}")
         self._end(Ending.CRASHED)

@@ -159,6 +159,6 @@ async def pass_through(link: Link) -> None:
     Return once the link is open; at once if it is.
     """
     while link.passage is not Passage.OPEN:
-        opened = asyncio.get_running_loop().create_future()
-        link.hold(lambda opened=opened: opened.done() or opened.set_result(None))  # type: ignore[misc]
-        await opened
+        changed = asyncio.Event()
+        link.hold(changed.set)
+        await changed.wait()

@@ -36,6 +36,8 @@ CLIENT_PORTS: Final = range(50_000, 65_536)
 CONNECT_TIMEOUT_S: Final = 127.0
 """How long a kernel tries before it says that a connection timed out."""
 
+_LOCAL_ADDRESS_V6: Final = "::1"
+
 
 class Network:
     """
@@ -213,7 +215,7 @@ class Network:
 
         out = self._pipe(source, destination, f"{name}>")
         back = self._pipe(destination, source, f"{name}<")
-        local = (LOCAL_ADDRESS, port)
+        local = (_LOCAL_ADDRESS_V6 if ":" in address[0] else LOCAL_ADDRESS, port)
         near = self._end(local, address, pipe=out, context=here)
         far = self._end(address, local, pipe=back, context=there)
         out.attach(far)

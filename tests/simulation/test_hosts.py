@@ -3,9 +3,11 @@ Hosts: a crash takes everything but what is on the disk.
 """
 
 import asyncio
+import gc
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -147,6 +149,51 @@ async def test_starting_twice_and_crashing_what_is_down_are_mistakes(
     with pytest.raises(UsageError, match="is up"):
         service.start(lambda: serve_for_ever(clock, []))
     await service.stop()
+
+
+@pytest.fixture
+def collecting() -> Iterator[Callable[[Callable[[], None]], None]]:
+    """
+    Call something with a garbage collection at each of its calls.
+    """
+    gc.collect()
+    gc.freeze()
+
+    def call(what: Callable[[], None]) -> None:
+        outer = sys.getprofile()
+        sys.setprofile(lambda *_: gc.collect())
+        try:
+            what()
+        finally:
+            sys.setprofile(outer)
+
+    yield call
+    gc.unfreeze()
+
+
+async def test_a_collection_in_the_middle_of_a_crash_runs_no_finally(
+    service: Host,
+    clock: Clock,
+    collecting: Callable[[Callable[[], None]], None],
+) -> None:
+    """
+    A program that nobody but its host holds is not freed while it dies.
+    """
+    tidied_up: list[str] = []
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            tidied_up.append("hang")
+
+    service.start(hang)
+    await clock.sleep(1)
+
+    collecting(service.crash)
+    gc.collect()
+
+    assert tidied_up == []
 
 
 async def test_the_dying_step_reaches_nobody(

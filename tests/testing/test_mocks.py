@@ -164,3 +164,22 @@ async def test_rules_leave_the_other_surfaces(mock_upstream: MockUpstream) -> No
     async with aiohttp.ClientSession() as session:
         response = await session.post(f"{mock_upstream.tools_url}/tools/add", json={})
         assert await response.json() == 3
+
+
+@pytest.mark.virtual_time
+async def test_what_is_no_webhook_is_kept_too(
+    webhook_endpoint: WebhookEndpoint, mock_upstream: MockUpstream
+) -> None:
+    """
+    A delivery that is neither signed nor JSON is received, unverified, as text.
+    """
+    mock_upstream.script("webhook_endpoint: {reply: {status: 400}}")
+
+    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(webhook_endpoint.wait_received())
+        await session.post(webhook_endpoint.url, data=b"no json")
+
+    [received] = waiting.result()
+    assert (received.is_verified, received.body) == (False, "no json")
+    assert (received.status, received.endpoint) == (400, "default")
+    webhook_endpoint.clear_faults()

@@ -81,3 +81,21 @@ def test_recorder_hears_the_bus(bus: EventBus, recorder: Recorder) -> None:
     bus.publish(event)
 
     assert recorder.of(ServiceStopping) == recorder.events == [event]
+
+
+@pytest.mark.virtual_time
+async def test_recorder_waits_for_events(
+    bus: EventBus, recorder: Recorder, clock: Clock, virtual_time: SimLoop
+) -> None:
+    """
+    Who waits for a number of events is woken when the last of them is published.
+    """
+    event = ServiceStopping(reason="test")
+    for delay_s in (10, 20):
+        virtual_time.call_later(delay_s, bus.publish, event)
+    started_s = clock.monotonic()
+
+    found = await recorder.wait_recorded(ServiceStopping, count=2)
+
+    assert found == [event, event]
+    assert clock.monotonic() - started_s == 20.0
