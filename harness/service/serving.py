@@ -79,7 +79,7 @@ async def _serve(
             settings,
             clock=clock,
             randomness=randomness,
-            ids=IdMint() if seed is None else _seeded_ids(settings, randomness),
+            ids=IdMint() if seed is None else seeded_ids(settings, randomness),
             bus=bus,
         ) as service:
             print(f"listening on {service.url}", flush=True)  # noqa: T201 - the contract of servers
@@ -109,7 +109,7 @@ def _handle_signals() -> tuple[list[int], asyncio.Event]:
     return codes, stopping
 
 
-def _seeded_ids(settings: ServiceSettings, randomness: Randomness) -> IdMint:
+def seeded_ids(settings: ServiceSettings, randomness: Randomness) -> IdMint:
     """
     Return ids from the seed that no earlier life of the service has used.
 

@@ -98,18 +98,22 @@ async def test_expires_when_its_time_is_over(
     assert status.json["error"]["code"] == "deadline_exceeded"
 
 
-async def test_cancel_ends_it(outside: Any, caller: Any, recorder: Recorder) -> None:
+async def test_cancel_ends_it(
+    outside: Any, caller: Any, clock: LoopClock, recorder: Recorder
+) -> None:
     """
-    A cancelled chat stops working, says so by webhook, and stays cancelled.
+    A cancelled chat stops working at once, says so by webhook, and stays cancelled.
     """
     outside.hangs()
     callback_id = await caller.accept()
     await outside.wait_asked(1)
+    cancelled_s = clock.monotonic()
 
     cancelled = await caller.request("DELETE", f"/callbacks/{callback_id}")
     again = await caller.request("DELETE", f"/callbacks/{callback_id}")
 
     await outside.asked[0].gone.wait()
+    assert clock.monotonic() - cancelled_s < 0.1
     (webhook,) = await outside.wait_webhooks("chat.failed")
     assert (cancelled.status, cancelled.json["state"]) == (200, "cancelled")
     assert (again.status, again.json["state"]) == (200, "cancelled")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from harness.clock import LoopClock
 from harness.errors import StoreUnavailableError
@@ -190,6 +191,44 @@ async def test_deadline_is_504(outside: Any, caller: Any, clock: LoopClock) -> N
 
     assert (answer.status, answer.error["code"]) == (504, "deadline_exceeded")
     assert clock.monotonic() - started_s == pytest.approx(20, abs=0.1)
+
+
+async def test_waiting_for_a_tool_counts(
+    outside: Any, caller: Any, start: Any, service: Service, clock: LoopClock
+) -> None:
+    """
+    The total time bounds a chat also while it waits for a deferred tool.
+    """
+
+    async def defer(_: Any) -> web.Response:
+        return web.json_response({}, status=202)
+
+    outside.tools = {"approve_refund": defer}
+    outside.calls(("call_1", "approve_refund", {"order_id": "ORD-20260101-AAAAA"}))
+    other_dir = f"{service.settings.data_dir}/other"
+    started_s = clock.monotonic()
+    async with start(port=8001, data_dir=other_dir, tools={"pending_timeout": "60s"}):
+        caller.base_url = "http://127.0.0.1:8001"
+
+        answer = await caller.chat()
+
+        ended_s = clock.monotonic()
+
+    assert (answer.status, answer.error["code"]) == (504, "deadline_exceeded")
+    assert ended_s - started_s == pytest.approx(20, abs=0.1)
+
+
+async def test_webhooks_are_not_inflated(caller: Any) -> None:
+    """
+    A webhook with a content encoding is refused unread, whatever its bytes are.
+    """
+    headers = {**_JSON, "Content-Encoding": "gzip"}
+
+    answer = await caller.request(
+        "POST", "/webhook/callback", data=b"no gzip", headers=headers
+    )
+
+    assert answer.status == 415
 
 
 async def test_open_circuit_is_503(outside: Any, caller: Any) -> None:

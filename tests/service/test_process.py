@@ -16,6 +16,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from harness.randomness import Randomness
+from harness.service.serving import seeded_ids
+from harness.settings import ServiceSettings
+
 pytestmark = pytest.mark.sockets
 
 _SECRET = f"whsec_{base64.b64encode(bytes(32)).decode()}"
@@ -190,3 +194,16 @@ async def test_kill_loses_no_accepted_chat(start: Start, tmp_path: Path) -> None
         if record["kind"] == "webhook_enqueued"
     }
     assert callback_ids <= enqueued
+
+
+def test_seeded_ids_differ_from_life_to_life(tmp_path: Path) -> None:
+    """
+    The same seed gives the same ids, but never those of an earlier life.
+    """
+
+    def first_ids(folder: str, lives: int) -> list[str]:
+        settings = ServiceSettings(data_dir=str(tmp_path / folder))
+        return [seeded_ids(settings, Randomness(7)).mint("cb") for _ in range(lives)]
+
+    assert first_ids("a", 3) == first_ids("b", 3)
+    assert len(set(first_ids("c", 3))) == 3
