@@ -39,6 +39,7 @@ from harness.stores import CallState, Store, ToolCallRecord
 from harness.tools import Deferred, ToolContext, ToolRegistry, ToolResult
 
 _SUFFIX_CHARS = 8
+_ARGUMENTS_KEPT_CHARS_MAX = 65_536
 _NO_RESULT = {"code": "result_lost", "message": "the result is no longer kept"}
 
 
@@ -229,7 +230,9 @@ class ToolCalls:
             return _finished(call, opened)
         self._bus.publish(
             PendingCallOpened(
-                tool=call.name, tool_call_id=call.execution_id, timeout_s=timeout_s
+                tool=call.shown_name,
+                tool_call_id=call.execution_id,
+                timeout_s=timeout_s,
             )
         )
         self._publish_started(call)
@@ -276,7 +279,9 @@ class ToolCalls:
         if record is expired:
             self._bus.publish(
                 PendingCallExpired(
-                    tool=call.name, tool_call_id=call.execution_id, timeout_s=timeout_s
+                    tool=call.shown_name,
+                    tool_call_id=call.execution_id,
+                    timeout_s=timeout_s,
                 )
             )
         return record
@@ -294,14 +299,14 @@ class ToolCalls:
 
     def _publish_started(self, call: PlannedCall) -> None:
         self._bus.publish(
-            ToolCallStarted(tool=call.name, tool_call_id=call.execution_id)
+            ToolCallStarted(tool=call.shown_name, tool_call_id=call.execution_id)
         )
 
     def _publish_ended(self, finished: FinishedCall, *, started_s: float) -> None:
         reason = "ok" if finished.ok else str(finished.result.get("code", "unknown"))
         self._bus.publish(
             ToolCallEnded(
-                tool=finished.call.name,
+                tool=finished.call.shown_name,
                 tool_call_id=finished.call.execution_id,
                 outcome="completed" if finished.ok else "failed",
                 reason=reason,
@@ -317,8 +322,9 @@ def _record(
     return ToolCallRecord(
         tool_call_id=call.execution_id,
         chat_id=chat_id,
-        tool=call.name,
-        arguments_json=call.arguments,
+        tool=call.shown_name,
+        # What is longer was refused; its beginning is enough for the record.
+        arguments_json=call.arguments[:_ARGUMENTS_KEPT_CHARS_MAX],
         state=state,
         result_json=None if is_pending else orjson.dumps(result).decode(),
         trace_id=current_trace_id(),

@@ -12,15 +12,22 @@ A :class:`Conversation` is a frozen value; each thing that happens returns anoth
 It is written to the store as JSON after each step, so that another process can go on.
 """
 
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from harness.errors import LimitExceededError, UpstreamProtocolError
 from harness.ids import ToolCallId
 from harness.upstream import Completion, ToolCall
+
+NAME_CHARS_MAX: Final = 128
+"""No tool's name is longer; what a model makes up may be."""
+
+_USABLE_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}", re.ASCII)
 
 Message = Mapping[str, Any]
 """A message in the shape of the wire."""
@@ -44,6 +51,13 @@ class PlannedCall:
 
     deferred: bool = False
     """Whether it was dispatched and its result comes by webhook."""
+
+    @property
+    def shown_name(self) -> str:
+        """
+        The name at a length that fits events and rows: an unknown one may have any.
+        """
+        return self.name[:NAME_CHARS_MAX]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,8 +322,14 @@ def from_json(text: str) -> Conversation:
 
 
 def _planned(call: ToolCall, *, known: set[str], turn: int) -> PlannedCall:
-    # A script may give the same id in every turn; each execution needs its own.
-    execution_id = ToolCallId(f"{call.id}-t{turn}") if call.id in known else call.id
+    execution_id = call.id
+    if not _USABLE_ID.fullmatch(call.id):
+        # It goes into headers and bodies of others, which a model must not shape.
+        digest = hashlib.sha256(call.id.encode(errors="replace")).hexdigest()
+        execution_id = ToolCallId(f"call_{digest[:24]}")
+    if call.id in known:
+        # A script may give the same id in every turn; each execution needs its own.
+        execution_id = ToolCallId(f"{execution_id}-t{turn}")
     return PlannedCall(
         call_id=call.id,
         execution_id=execution_id,

@@ -235,6 +235,23 @@ def test_a_repeated_id_names_another_execution() -> None:
     assert next_move(conversation, turns_max=8) == CallTools(calls=(call,))
 
 
+@pytest.mark.parametrize("call_id", ["a b", "a\r\nX-Evil: 1", "x" * 200, "ü", ""])
+def test_an_unusable_id_names_a_usable_execution(call_id: str) -> None:
+    """
+    What a model makes up as an id goes back to it as it is, and nowhere else.
+    """
+    conversation = after(begun(), wants(call_id))
+    (call,) = conversation.open_calls
+
+    again = after(begun(), wants(call_id)).open_calls[0]
+
+    assert call.call_id == call_id
+    assert call.execution_id.startswith("call_")
+    assert call.execution_id.isascii()
+    assert len(call.execution_id) < 64
+    assert again.execution_id == call.execution_id
+
+
 def test_history_comes_between_prompt_and_message() -> None:
     """
     What was said before stands where it belongs; without a prompt there is none.

@@ -125,7 +125,9 @@ async def test_parallel_calls_overlap(
         ("get_weather", "x" * 100_000, "invalid_arguments"),
         ("query_order", {"order_id": "12"}, "invalid_arguments"),
         ("launch_rocket", {}, "unknown_tool"),
+        ("x" * 100_000, {}, "unknown_tool"),
     ],
+    ids=lambda value: str(value)[:20],
 )
 async def test_bad_calls_are_told_to_the_model(
     outside: Any, caller: Any, name: str, arguments: Any, code: str
