@@ -12,11 +12,12 @@ import contextvars
 import ctypes
 import heapq
 import itertools
-from collections.abc import Callable, Coroutine, Generator, Sequence
+import weakref
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
 
 from harness.errors import DeadlockError, StepLimitError
-from harness.simulation.life import Life, life_of
+from harness.simulation.life import Life, current_life, life_of
 from harness.simulation.waiting import describe_waiting
 
 START_S: Final = 1_000.0
@@ -139,6 +140,26 @@ class _JumpingSelector:
         return ()
 
 
+class _Generators(weakref.WeakKeyDictionary[AsyncGenerator[Any, Any], Life]):
+    """
+    The asynchronous generators that are under way, oldest first, and whose they are.
+
+    Stands where asyncio expects a set, in which they would be ordered by address.
+    """
+
+    def add(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """
+        Keep a generator that is begun.
+        """
+        self[generator] = current_life()
+
+    def discard(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """
+        Forget a generator that has ended.
+        """
+        self.pop(generator, None)
+
+
 class JumpingLoop(asyncio.BaseEventLoop):
     """
     An event loop without descriptors, whose time moves when nothing can run.
@@ -165,6 +186,7 @@ class JumpingLoop(asyncio.BaseEventLoop):
         self._numbers = itertools.count(1)
         self._clock_resolution = _RESOLUTION_S
         self._selector = _JumpingSelector(self._jump)
+        self._asyncgens = _Generators()
         self._has_dead = False
         self.set_task_factory(self._make_task)
 
@@ -242,6 +264,11 @@ class JumpingLoop(asyncio.BaseEventLoop):
                 _keep_for_ever(task)
                 # So that whoever closes the loop does not wait for it.
                 asyncio._unregister_task(task)
+        for generator, owner in list(self._asyncgens.items()):
+            if owner is life:
+                _keep_for_ever(generator)
+                # For the same reason: closing one runs what is left of it.
+                self._asyncgens.discard(generator)
         for handle in [*self._ready, *self._scheduled]:
             _silence(handle)
 

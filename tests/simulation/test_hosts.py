@@ -7,16 +7,17 @@ import gc
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from harness.clock import Clock
+from harness.clock import Clock, LoopClock
 from harness.errors import UsageError
-from harness.simulation import Ending, Host, SimLoop, current_life
+from harness.simulation import Ending, Host, SimLoop, current_life, run_virtual
 
 URL = "http://127.0.0.1:8000/"
 
@@ -194,6 +195,39 @@ async def test_a_collection_in_the_middle_of_a_crash_runs_no_finally(
     gc.collect()
 
     assert tidied_up == []
+
+
+def test_context_managers_of_a_crashed_program_stay_open() -> None:
+    """
+    The end of the loop, which closes generators, leaves those of a crash alone.
+    """
+    closed: list[str] = []
+
+    @asynccontextmanager
+    async def opened(name: str) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            closed.append(name)
+
+    async def hold(name: str) -> None:
+        async with opened(name):
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimLoop)
+        crashed, stopped = (Host(loop=loop, name=name) for name in ("one", "other"))
+        crashed.start(lambda: hold("crashed"))
+        stopped.start(lambda: hold("stopped"))
+        await LoopClock().sleep(1)
+        crashed.crash()
+        await stopped.stop()
+
+    run_virtual(main)
+    gc.collect()
+
+    assert closed == ["stopped"]
 
 
 async def test_the_dying_step_reaches_nobody(

@@ -5,6 +5,7 @@ What the loop needs of asyncio's private parts, pinned.
 import asyncio
 import collections
 import contextvars
+import weakref
 
 import pytest
 
@@ -19,6 +20,7 @@ from harness.simulation import SimLoop
         ("_stopping", bool),
         ("_clock_resolution", float),
         ("_timer_cancelled_count", int),
+        ("_asyncgens", weakref.WeakSet),
     ],
 )
 def test_a_loop_has_the_parts_that_are_used(name: str, kind: type) -> None:
