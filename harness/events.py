@@ -604,10 +604,26 @@ def to_fields(event: Event) -> dict[str, Any]:
     """
     Return what an event says, under the names of the event log; None is left out.
     """
-    values = {
-        _RECORD_NAMES.get(field.name, field.name): getattr(event, field.name)
-        for field in fields(event)
-    }
-    return {"kind": event.kind} | {
-        name: value for name, value in values.items() if value is not None
-    }
+    values: dict[str, Any] = {"kind": event.kind}
+    event_type = type(event)
+    if (names := _NAMES.get(event_type)) is None:
+        names = _NAMES[event_type] = _names_of(event_type)
+    for attribute, name in names:
+        value = getattr(event, attribute)
+        if value is not None:
+            values[name] = value
+    return values
+
+
+_NAMES: Final[dict[type[Event], tuple[tuple[str, str], ...]]] = {}
+"""What :func:`_names_of` found, for every kind that was asked for."""
+
+
+def _names_of(event_type: type[Event]) -> tuple[tuple[str, str], ...]:
+    """
+    Return the attributes of a kind of event with their names in the event log.
+    """
+    return tuple(
+        (field.name, _RECORD_NAMES.get(field.name, field.name))
+        for field in fields(event_type)
+    )

@@ -134,9 +134,14 @@ class RunLog:
         Add a record that a host made at this very moment.
         """
         now_us = round(self._clock.monotonic() * 1e6)
-        self._hold({**record, "at_us": now_us}, host=host)
-        if self._is_in_order:
+        if not self._is_in_order or self._zero_us is None:
+            self._hold({**record, "at_us": now_us}, host=host)
+            return
+        if self._held:
             self._write(before_us=now_us + 1)
+        placed = {key: value for key, value in record.items() if key != "at_us"}
+        placed |= {"host": host, "time_us": now_us - self._zero_us}
+        self._stream.write(self._place(placed))
 
     async def run(self) -> None:
         """
@@ -204,13 +209,20 @@ class RunLog:
             if self._last_written_us is not None and held.at_us < self._last_written_us:
                 self._is_sorted = False
             self._last_written_us = max(held.at_us, self._last_written_us or held.at_us)
-            self.records += 1
-            placed = {"seq": self.records, "time_us": held.at_us - zero_us}
-            lines.append(_line(held.record | placed))
-            if self._listener is not None:
-                self._listener(held.record | placed)
+            lines.append(self._place(held.record | {"time_us": held.at_us - zero_us}))
         if lines:
             self._stream.write(b"".join(lines))
+
+    def _place(self, record: Record) -> bytes:
+        """
+        Give a record its number, tell the listener, and return its line.
+        """
+        self.records += 1
+        record["seq"] = self.records
+        line = _line(record)
+        if self._listener is not None:
+            self._listener(record)
+        return line
 
     def _sort(self) -> None:
         records = read_records(self._file)

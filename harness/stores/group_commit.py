@@ -138,6 +138,9 @@ def run_batch(connection: apsw.Connection, batch: _Batch) -> None:
     """
     try:
         connection.execute("BEGIN IMMEDIATE")
+        if len(batch.jobs) == 1:
+            _run_only_job(connection, batch.jobs[0])
+            return
         for job in batch.jobs:
             _run_job(connection, job)
         connection.execute("COMMIT")
@@ -162,6 +165,21 @@ def _run_job(connection: apsw.Connection, job: _Job) -> None:
         connection.execute("ROLLBACK TO job")
         job.error = error
     connection.execute("RELEASE job")
+
+
+def _run_only_job(connection: apsw.Connection, job: _Job) -> None:
+    """
+    Run a job that has the transaction for itself: no savepoint is needed.
+    """
+    try:
+        job.result = job.operation(connection)
+    except tuple(OUTAGES):
+        raise
+    except Exception as error:  # noqa: BLE001 - handed over to whoever asked
+        _roll_back(connection)
+        job.error = error
+    else:
+        connection.execute("COMMIT")
 
 
 def _roll_back(connection: apsw.Connection) -> None:
