@@ -36,7 +36,7 @@ from harness.orchestrator import (
 from harness.randomness import Randomness
 from harness.resilience import Pipelines
 from harness.settings import DEFAULT_ENDPOINT, ServiceSettings
-from harness.stores import Durability, SqliteStore, open_store
+from harness.stores import Durability, NewMessage, SqliteStore, open_store
 from harness.telemetry import Metrics, Redactor
 from harness.tools import (
     ToolBackend,
@@ -176,7 +176,11 @@ class Service:
             options=options,
             is_inline=is_simulated,
             expiry_message=None if messages is None else messages.function_call,
+            on_enqueued=self._announce,
         )
+
+    def _announce(self, message: NewMessage) -> None:
+        self.announcements.committed(message)
 
     def _make_sender(self, randomness: Randomness) -> WebhookSender:
         webhook = self.settings.webhook

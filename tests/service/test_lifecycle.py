@@ -17,6 +17,7 @@ from harness.events import (
     ServiceStopped,
     ServiceStopping,
     ToolCallStarted,
+    WebhookEnqueued,
 )
 from harness.service import check_workers
 from harness.testing import Recorder
@@ -222,10 +223,11 @@ async def test_webhooks_go_out_after_a_restart(
 
 
 async def test_calls_that_nobody_waits_for_expire(
-    outside: Any, start: Any, caller: Any, clock: LoopClock
+    outside: Any, start: Any, caller: Any, clock: LoopClock, recorder: Recorder
 ) -> None:
     """
-    A deferred call whose caller has left ends at its deadline, with its webhook.
+    A deferred call whose caller has left ends at its deadline, with its webhook,
+    which is on record like every other.
     """
 
     async def defer(_: Any) -> web.Response:
@@ -237,9 +239,11 @@ async def test_calls_that_nobody_waits_for_expire(
         with pytest.raises(TimeoutError):
             async with clock.timeout(1):
                 await caller.chat()
-        await outside.wait_webhooks("function_call.failed")
+        [webhook] = await outside.wait_webhooks("function_call.failed")
 
     assert clock.monotonic() == pytest.approx(outside.executed[0].at_s + 10, abs=6)
+    enqueued = [event.message_id for event in recorder.of(WebhookEnqueued)]
+    assert enqueued == [webhook.headers["webhook-id"]]
 
 
 async def test_taken_port_is_told(outside: Any, start: Any, tmp_path: Any) -> None:
