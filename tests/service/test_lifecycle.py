@@ -226,8 +226,7 @@ async def test_calls_that_nobody_waits_for_expire(
     outside: Any, start: Any, caller: Any, clock: LoopClock, recorder: Recorder
 ) -> None:
     """
-    A deferred call whose caller has left ends at its deadline, with its webhook,
-    which is on record like every other.
+    A deferred call whose caller has left ends at its deadline, its webhook on record.
     """
 
     async def defer(_: Any) -> web.Response:
