@@ -16,6 +16,9 @@ FILE_LINES_MAX = 500
 VOCABULARIES = {"harness/errors.py", "harness/events.py", "harness/stores/ports.py"}
 """Lists of small definitions that are read in one place."""
 
+SLEEP_IS_THE_POINT = {"tests/simulation/test_leaks.py"}
+"""Where a sleep is called to see that the simulated loop refuses or jumps it."""
+
 DOORS_TO_TIME = {"harness/clock.py", "mock_server/clock.py"}
 """Where the loop itself may be asked for time; the simulated loop is one, too."""
 
@@ -124,7 +127,7 @@ def test_tests_state_their_promise_and_never_sleep(file: Path) -> None:
         and getattr(node.func.value, "id", "") in {"asyncio", "time"}
     ]
 
-    assert sleeps == []
+    assert sleeps == [] or name_of(file) in SLEEP_IS_THE_POINT
 
 
 def has_check(function: Function) -> bool:
