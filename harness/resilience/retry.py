@@ -87,6 +87,9 @@ def next_step(
         return GiveUp(reason="deadline")
     if asked_s is not None:
         jitter_s = min(options.retry_after_jitter_share * asked_s, _ASKED_JITTER_MAX_S)
+        if remaining_s is not None:
+            # What fits without the jitter has to fit with it.
+            jitter_s = min(jitter_s, (remaining_s - wait_s) / 2)
         wait_s += draws.uniform(0, jitter_s)
     return RetryIn(delay_s=wait_s, reason=classified.reason, asked_s=asked_s)
 

@@ -325,6 +325,23 @@ async def test_backpressure_pauses_everybody(
     assert [event.asked_s for event in recorder.of(RetryScheduled)] == [4]
 
 
+async def test_tokens_of_a_call_count_at_the_limiter(
+    make_pipeline: MakePipeline, answers: Answers, clock: LoopClock
+) -> None:
+    """
+    A call says what it costs in tokens; by default a minute's worth may go at once.
+    """
+    pipeline = make_pipeline(rate_limiter=RateLimiterOptions(token_rate_per_s=10))
+    started_s = clock.monotonic()
+
+    await pipeline.execute(answers("hello"), operation="chat", tokens=600)
+    await pipeline.execute(answers("hello"), operation="chat")
+    assert clock.monotonic() == started_s
+
+    await pipeline.execute(answers("hello"), operation="chat", tokens=10)
+    assert clock.monotonic() - started_s == pytest.approx(1)
+
+
 async def test_every_permit_comes_back_on_every_way_out(
     make_pipeline: MakePipeline,
     clock: LoopClock,

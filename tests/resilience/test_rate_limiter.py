@@ -336,6 +336,27 @@ async def test_requests_and_tokens_are_one_decision(
     assert queue.refused == {"late": pytest.approx(4.01)}
 
 
+async def test_nobody_passes_one_who_waits_for_tokens(
+    make_limiter: MakeLimiter, clock: LoopClock
+) -> None:
+    """
+    A call without tokens waits behind one that needs many, and knows for how long.
+    """
+    limiter = make_limiter(
+        rate_per_s=10, burst=10, token_rate_per_s=10, token_burst=100
+    )
+    async with asyncio.TaskGroup() as tasks:
+        queue = Queue(limiter, clock, tasks)
+        await queue.ask("drain", tokens=100)
+        await queue.ask("large", tokens=50)
+        await queue.ask("hasty", timeout_s=4.9)
+        await queue.ask("patient", timeout_s=5.1)
+        await queue.ask("last", timeout_s=5.1)
+
+    assert queue.granted == {"drain": 0, "large": 5, "patient": 5, "last": 5}
+    assert queue.refused == {"hasty": pytest.approx(5)}
+
+
 async def test_waiting_room_is_bounded(
     make_limiter: MakeLimiter, clock: LoopClock
 ) -> None:

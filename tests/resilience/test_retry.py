@@ -3,6 +3,7 @@ Retries: whether, when, and why not.
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -22,10 +23,13 @@ from harness.randomness import Randomness
 from harness.resilience import (
     Attempt,
     BackoffOptions,
+    CircuitBreaker,
     CircuitBreakerOptions,
     Classified,
+    ConcurrencyBudgetOptions,
     Deadline,
     GiveUp,
+    Handler,
     Jitter,
     Outcome,
     Pipeline,
@@ -34,6 +38,8 @@ from harness.resilience import (
     RetryBudgetOptions,
     RetryIn,
     RetryOptions,
+    StrategyKind,
+    ThrottleBudgetOptions,
     classify_error,
     classify_status,
     next_step,
@@ -114,6 +120,7 @@ async def test_attempts_are_bounded(
         )
 
     assert caught.value.status == 503
+    assert caught.value.__cause__ is None
     assert [e.attempt_number for e in recorder.of(AttemptStarted)] == [1, 2, 3]
     assert reasons(recorder) == ["attempts_max"]
 
@@ -329,6 +336,146 @@ async def test_may_wait_once_for_an_open_circuit(
         assert clock.monotonic() == started_s
 
 
+async def test_waits_for_a_circuit_only_once(
+    make_pipeline: MakePipeline, answers: Answers, clock: LoopClock
+) -> None:
+    """
+    A circuit that is open again after the wait ends the call.
+    """
+    pipeline = make_pipeline(
+        retry=RetryOptions(waits_for_circuit=True, attempts_max=1, budget=None),
+        circuit_breaker=CircuitBreakerOptions(failure_threshold=1, probes_max=1),
+    )
+    (_retry, breaker) = pipeline.strategies
+    assert isinstance(breaker, CircuitBreaker)
+    breaker.open()
+    started_s = clock.monotonic()
+    asyncio.get_running_loop().call_later(29, breaker.close)
+    asyncio.get_running_loop().call_later(29, breaker.open)
+
+    with pytest.raises(CircuitOpenError) as caught:
+        await pipeline.execute(answers("hello"), operation="chat")
+
+    assert clock.monotonic() - started_s == pytest.approx(30)
+    assert caught.value.__cause__ is None
+
+
+async def test_jitter_never_misses_the_deadline(
+    make_pipeline: MakePipeline, answers: Answers, clock: LoopClock
+) -> None:
+    """
+    A wait that fits without its jitter fits with it.
+    """
+    pipeline = make_pipeline(
+        retry=RetryOptions(budget=None, retry_after_jitter_share=1), classify=classify
+    )
+
+    for _ in range(50):
+        result = await pipeline.execute(
+            answers(status(503, 20), "hello"),
+            operation="chat",
+            deadline=Deadline.after(clock, 20.01),
+        )
+        assert result == "hello"
+
+
+@pytest.mark.parametrize(
+    ("code", "attempts"), [(503, 10 + 4), (404, 10)], ids=["transient", "permanent"]
+)
+async def test_throttle_is_told_how_attempts_end(
+    make_pipeline: MakePipeline,
+    answers: Answers,
+    recorder: Recorder,
+    code: int,
+    attempts: int,
+) -> None:
+    """
+    Transient failures close the throttle, the caller's own mistakes do not.
+    """
+    pipeline = make_pipeline(
+        retry=RetryOptions(attempts_max=2, budget=ThrottleBudgetOptions()),
+        classify=classify,
+    )
+
+    for _ in range(10):
+        with pytest.raises(UpstreamStatusError):
+            await pipeline.execute(answers(status(code)), operation="chat")
+    failed = len(recorder.of(AttemptStarted))
+    for _ in range(200):
+        await pipeline.execute(answers("hello"), operation="chat")
+    recorder.envelopes.clear()
+    await pipeline.execute(answers(status(503), "hello"), operation="chat")
+
+    assert len(recorder.of(RetryScheduled)) == 1
+    assert abs(failed - attempts) <= 2
+
+
+async def test_concurrent_retries_come_back_to_their_budget(
+    make_pipeline: MakePipeline, clock: LoopClock, recorder: Recorder
+) -> None:
+    """
+    Calls that ended, however they did, leave room for the retries of others.
+    """
+    pipeline = make_pipeline(
+        retry=RetryOptions(
+            budget=ConcurrencyBudgetOptions(share=0.5, retries_min=0),
+            backoff=BackoffOptions(base_s=1, jitter=Jitter.NONE),
+            attempts_max=2,
+        )
+    )
+
+    async def call(attempt: Attempt) -> str:
+        del attempt
+        await clock.sleep(0.1)
+        raise ConnectionResetError
+
+    async def try_one() -> None:
+        with contextlib.suppress(ConnectionResetError):
+            await pipeline.execute(call, operation="chat")
+
+    for _ in range(5):
+        recorder.envelopes.clear()
+        async with asyncio.TaskGroup() as tasks:
+            for _call in range(10):
+                tasks.create_task(try_one())
+        assert len(recorder.of(RetryScheduled)) == 5
+
+
+async def test_time_that_runs_out_between_attempts_is_told_as_such(
+    make_pipeline: MakePipeline,
+    bus: EventBus,
+    clock: LoopClock,
+    recorder: Recorder,
+    answers: Answers,
+) -> None:
+    """
+    A later attempt that is refused for the deadline gives that as the reason.
+    """
+
+    class Late:
+        kind = StrategyKind.RATE_LIMITER
+
+        async def execute(self, inner: Handler, attempt: Attempt) -> object:
+            if attempt.number > 1:
+                raise DeadlineExceededError(deadline_in_s=0)
+            return await inner(attempt)
+
+    (retry,) = make_pipeline(retry=PLAIN).strategies
+    pipeline = Pipeline(
+        "upstream",
+        strategies=[retry, Late()],
+        classify=classify_error,
+        clock=clock,
+        bus=bus,
+    )
+
+    with pytest.raises(DeadlineExceededError) as caught:
+        await pipeline.execute(answers(ConnectionResetError()), operation="chat")
+
+    assert isinstance(caught.value.__cause__, ConnectionResetError)
+    assert reasons(recorder) == ["deadline"]
+
+
 async def test_rejection_after_a_failure_names_the_failure(
     make_pipeline: MakePipeline, clock: LoopClock, recorder: Recorder
 ) -> None:
@@ -450,6 +597,7 @@ FAILED = Classified(outcome=Outcome.FAILURE, reason="status_503", retryable=True
         ({"attempt_number": 3}, GiveUp(reason="attempts_max")),
         ({"committed": True, "attempt_number": 3}, GiveUp(reason="committed")),
         ({"blocked_s": 5.0}, GiveUp(reason="circuit_open")),
+        ({"blocked_s": 1.0}, RetryIn(delay_s=1, reason="status_503")),
         ({"blocked_s": 0.5}, RetryIn(delay_s=1, reason="status_503")),
     ],
 )

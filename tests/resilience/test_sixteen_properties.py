@@ -299,8 +299,9 @@ async def test_hung_probes_do_not_wedge_the_circuit(
     await half_open(breaker, trip, clock)
     hung = [breaker.admit() for _ in range(3)]
     await clock.sleep(59)
-    with pytest.raises(CircuitOpenError):
+    with pytest.raises(CircuitOpenError) as full:
         breaker.admit()
+    assert full.value.retry_after_s == 1
 
     await clock.sleep(1)
     for _ in range(3):
