@@ -201,6 +201,9 @@ def _prepare(connection: apsw.Connection, path: Path, durability: Durability) ->
     if is_empty:
         # It takes effect only before the first table is made.
         connection.pragma("auto_vacuum", "INCREMENTAL")
+    if durability is Durability.SIMULATED:
+        # Nobody else reads the file, so locks need not be taken each time.
+        connection.pragma("locking_mode", "EXCLUSIVE")
     connection.pragma("journal_mode", "WAL")
     connection.pragma("synchronous", _SYNCHRONOUS[durability])
     connection.pragma("foreign_keys", 1)
