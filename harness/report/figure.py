@@ -27,6 +27,9 @@ CIRCUIT_LETTERS: Final = {
 """So that colour is never the only carrier."""
 
 _LETTER_SHARE_MIN = 0.012
+_SHADED_SHARE_MAX = 0.6
+"""A fault that lasts nearly as long as the run would only grey everything."""
+
 _FAULT_COLOUR = "rgba(208, 52, 44, 0.13)"
 _ROWS: Final = (
     ("Calls per second", 0.24),
@@ -79,6 +82,8 @@ def run_figure(series: Series) -> dict[str, Any]:
     _add_lines(figure, series, row=5, lines=_WEBHOOKS)
     _add_bands(figure, series.faults, row=6, end_s=_end_s(series))
     for fault in series.faults:
+        if fault.to_s - fault.from_s > _SHADED_SHARE_MAX * _end_s(series):
+            continue
         figure.add_vrect(
             x0=fault.from_s,
             x1=max(fault.to_s, fault.from_s + series.width_s),

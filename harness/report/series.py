@@ -12,7 +12,7 @@ from typing import Any, Final
 BUCKETS_MAX = 300
 """A longer run gets wider buckets, so that a report stays readable and small."""
 
-_BUCKET_WIDTHS_S = (0.5, 1, 2, 5, 10, 30, 60, 300, 600, 1800, 3600, 21_600, 86_400)
+_BUCKET_WIDTHS_S = (1, 2, 5, 10, 30, 60, 300, 600, 1800, 3600, 21_600, 86_400)
 
 Record = Mapping[str, Any]
 
