@@ -41,10 +41,13 @@ types: setup ## mypy, strict, packages and tests
 	$(BIN)/mypy
 
 tests: setup ## All tests but the long ones
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long and not browser"
 
 test-long: setup ## Soaks, thousands of kills and seeds
 	$(BIN)/python -m pytest -m long --timeout 3600
+
+test-browser: setup ## What needs a real Chromium (chromium on the path)
+	$(BIN)/python -m pytest -m browser
 
 lock: ## Renew requirements.lock (needs uv)
 	printf 'hatchling\neditables\n' | uv pip compile --universal --python-version 3.11 --generate-hashes \
