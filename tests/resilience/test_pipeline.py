@@ -12,6 +12,7 @@ from harness.bus import EventBus
 from harness.clock import LoopClock
 from harness.errors import (
     AttemptTimeoutError,
+    BulkheadFullError,
     CircuitOpenError,
     DeadlineExceededError,
     RateLimitedError,
@@ -299,6 +300,29 @@ async def test_refusal_by_the_limiter_does_not_touch_the_circuit(
     assert breaker.state == "closed"
     assert breaker.snapshot().failures == 0
     assert {e.strategy for e in recorder.of(OperationRejected)} == {"rate_limiter"}
+
+
+async def test_refusal_by_the_bulkhead_is_told(
+    make_pipeline: MakePipeline,
+    answers: Answers,
+    hang: Call,
+    clock: LoopClock,
+    recorder: Recorder,
+) -> None:
+    """
+    A call that finds no room is refused at once, with an event that says by whom.
+    """
+    pipeline = make_pipeline(bulkhead=BulkheadOptions(permits_max=1, waiting_max=0))
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(pipeline.execute(hang, operation="chat"))
+        await clock.sleep(1)
+        with pytest.raises(BulkheadFullError):
+            await pipeline.execute(answers("hello"), operation="chat")
+        task.cancel()
+
+    (event,) = recorder.of(OperationRejected)
+    assert (event.strategy, event.reason) == ("bulkhead", "bulkhead_full")
+    assert await pipeline.execute(answers("hello"), operation="chat") == "hello"
 
 
 async def test_backpressure_pauses_everybody(
