@@ -167,6 +167,9 @@ class RunLog:
             EventLossError: A line in the middle of a file was not whole.
         """
         self._read_sources()
+        if self._zero_us is None and self._held:
+            # It ended before its scenario began: time counts from the first record.
+            self._zero_us = self._held[0].at_us
         self._write(before_us=None)
         self._stream.close()
         if not self._is_sorted:

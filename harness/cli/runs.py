@@ -204,6 +204,7 @@ def _end(process: subprocess.Popen[bytes]) -> int:
     Ask a process to end if it has not, and return its exit code.
     """
     if process.poll() is None:
+        typer.echo("stopping mock and service …")
         process.send_signal(signal.SIGINT)
     try:
         return process.wait(timeout=_END_TIMEOUT_S)

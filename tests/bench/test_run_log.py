@@ -160,6 +160,21 @@ def test_one_line_cut_by_a_kill_is_forgiven(tmp_path: Path, log: RunLog) -> None
     assert kinds(tmp_path / "events.jsonl") == ["s1", "s2"]
 
 
+def test_a_run_that_ended_before_it_began_counts_from_its_first_record(
+    tmp_path: Path, manual: ManualClock
+) -> None:
+    """
+    Without a zero, times are small numbers all the same.
+    """
+    log = RunLog(tmp_path / "events.jsonl", clock=manual)  # type: ignore[arg-type]
+    log.follow(tmp_path / "mock.jsonl", host="mock")
+    append(tmp_path / "mock.jsonl", raw("m1", 99.0), raw("m2", 99.5))
+    log.close()
+
+    times = [record["time_us"] for record in read_records(tmp_path / "events.jsonl")]
+    assert times == [0, 500_000]
+
+
 def test_a_damaged_log_makes_the_run_invalid(tmp_path: Path, log: RunLog) -> None:
     """
     More than one broken line is a loss, and is not passed over.
