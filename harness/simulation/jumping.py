@@ -261,9 +261,7 @@ class JumpingLoop(asyncio.BaseEventLoop):
         self._has_dead = True
         for task in self._tasks():
             if task.life is life:
-                _keep_for_ever(task)
-                # So that whoever closes the loop does not wait for it.
-                asyncio._unregister_task(task)
+                _bury_task(task)
         for generator, owner in list(self._asyncgens.items()):
             if owner is life:
                 _keep_for_ever(generator)
@@ -283,7 +281,11 @@ class JumpingLoop(asyncio.BaseEventLoop):
         context: contextvars.Context | None = None,
         **options: Any,
     ) -> SimTask[T]:
-        return SimTask(coro, loop=self, context=context, **options)  # type: ignore[arg-type]
+        task: SimTask[T] = SimTask(coro, loop=self, context=context, **options)  # type: ignore[arg-type]
+        if self._has_dead and not task.life.is_alive:
+            # The last step of a program whose power failed meanwhile.
+            _bury_task(task)
+        return task
 
     def _jump(self) -> None:
         self.steps += 1
@@ -314,6 +316,12 @@ def _silence(handle: asyncio.Handle) -> None:
     if not handle.cancelled() and not life_of(context).is_alive:
         _keep_for_ever((handle._callback, handle._args))  # type: ignore[attr-defined]
         handle.cancel()
+
+
+def _bury_task(task: SimTask[Any]) -> None:
+    _keep_for_ever(task)
+    # So that whoever closes the loop does not wait for it.
+    asyncio._unregister_task(task)
 
 
 def _keep_for_ever(thing: object) -> None:

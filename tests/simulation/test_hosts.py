@@ -314,3 +314,29 @@ run_virtual(main)
 
     assert ended.stdout == "crashed\n"
     assert ended.stderr == ""
+
+
+async def test_what_a_dying_step_starts_never_runs(
+    virtual_time: SimLoop, clock: Clock
+) -> None:
+    """
+    A task that a program starts after its power failed is as dead as the program.
+    """
+    said: list[str] = []
+
+    async def speak() -> None:
+        said.append("started")
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            host.crash()
+            tasks.create_task(speak())
+            said.append("last step")
+
+    host = Host(loop=virtual_time, name="service")
+    host.start(main)
+    await clock.sleep(1)
+
+    assert said == ["last step"]
+    # Nobody who closes the loop waits for it.
+    assert asyncio.all_tasks() == {asyncio.current_task()}
