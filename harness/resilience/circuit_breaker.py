@@ -284,8 +284,8 @@ class CircuitBreaker:
             self._timer.cancel()
             self._timer = None
         if self._circuit.options.auto_half_open and event.break_duration_s is not None:
-            self._timer = asyncio.get_running_loop().call_later(
-                event.break_duration_s, self._end_break
+            self._timer = self._clock.call_at(
+                self._circuit.open_until_s, self._end_break
             )
 
     def _end_break(self) -> None:

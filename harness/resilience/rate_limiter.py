@@ -335,9 +335,7 @@ class RateLimiter:
         grant_s = _grant_at(
             self._meters, self._start_s(now_s), next(iter(self._queue)).costs
         )
-        self._timer = asyncio.get_running_loop().call_later(
-            max(grant_s - now_s, 0.0), self._grant_due
-        )
+        self._timer = self._clock.call_at(grant_s, self._grant_due)
 
     def _grant_due(self) -> None:
         self._timer = None

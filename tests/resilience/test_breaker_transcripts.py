@@ -305,9 +305,9 @@ async def play(
     make_breaker: MakeBreaker,
     clock: LoopClock,
     recorder: Recorder,
-) -> None:
+) -> CircuitBreaker:
     """
-    Play a whole transcript to a fresh breaker.
+    Play a whole transcript to a fresh breaker, compare after every step, return it.
     """
     config = transcript["config"]
     settings = SETTINGS[transcript["family"]](config)
@@ -322,6 +322,7 @@ async def play(
             # These may be half-opened from closed; ours has to be open before.
             breaker.open()
         await player.play(step)
+    return breaker
 
 
 @pytest.mark.parametrize(
@@ -338,7 +339,10 @@ async def test_reproduces_transcript(
     """
     What another breaker promises and ours can be configured for, ours does as well.
     """
-    await play(transcript, make_breaker, clock, recorder)
+    breaker = await play(transcript, make_breaker, clock, recorder)
+
+    last = transcript["steps"][-1]["state"]
+    assert breaker.state.value == STATES.get(last, last)
 
 
 @pytest.mark.parametrize("transcript_id", DIFFERS)
