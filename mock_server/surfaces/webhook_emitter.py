@@ -1,33 +1,37 @@
 """
-Sends signed webhooks to the service: the results of deferred tools.
+Sends signed webhooks: results of deferred tools, and the API's own events.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import aiohttp
 
 from mock_server.core import Core
-from mock_server.encoding import to_json_bytes
 from mock_server.faults import (
     Emission,
     FaultContext,
-    Signing,
     Target,
     asked_delay_s,
 )
 from mock_server.injector import Hit, Moment
 from mock_server.latency import Sampler, sampler_of
 from mock_server.script import WebhookEmitterScript
-from mock_server.signatures import parse_secret, sign
+from mock_server.signatures import parse_secret
+from mock_server.surfaces.api_events import (
+    ApiEvent,
+    Destination,
+    Subscribers,
+    emission_of,
+    nobody,
+)
+from mock_server.surfaces.emission_jobs import Job, emission_of_tool, headers_of
 from mock_server.surfaces.ports import CallKeys
 from mock_server.surfaces.tool_backend import ToolOutcome
 
 RECEIVE_PATH = "/webhook/callback"
-_WRONG_KEY = b"a secret that the service does not know"
 _ANSWER_BYTES_MAX = 64 * 1024
 _GONE = 410
 _SUCCESS = range(200, 300)
@@ -50,15 +54,6 @@ class EmitterOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    emission: Emission
-    tool: str
-    trace_id: str | None
-    world: str
-    delay_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Result:
     status: int | None
     asked_s: float | None = None
@@ -72,11 +67,12 @@ class WebhookEmitter:
     def __init__(self, core: Core, options: EmitterOptions) -> None:
         self._core = core
         self._options = options
-        self._key = parse_secret(options.secret) if options.secret else None
+        self._own_keys = (parse_secret(options.secret),) if options.secret else ()
         self._script = WebhookEmitterScript()
         self._latency: Sampler = sampler_of(None)
         self._session: aiohttp.ClientSession | None = None
-        self._start: Callable[[_Job], None] | None = None
+        self._subscribers: Subscribers = nobody
+        self._start: Callable[[Coroutine[None, None, None]], None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(core.limits.emissions_at_once_max)
         self.dropped = 0
@@ -88,11 +84,14 @@ class WebhookEmitter:
         """
         return len(self._tasks)
 
-    def use(self, script: WebhookEmitterScript) -> None:
+    def use(
+        self, script: WebhookEmitterScript, *, subscribers: Subscribers = nobody
+    ) -> None:
         """
-        Send as this script says.
+        Send as this script says, the API's own events to these subscribers.
         """
         self._script = script
+        self._subscribers = subscribers
         self._latency = sampler_of(script.latency)
 
     @asynccontextmanager
@@ -111,8 +110,8 @@ class WebhookEmitter:
         ):
             self._session = session
 
-            def start(job: _Job) -> None:
-                task = group.create_task(self._deliver(job), name="emit webhook")
+            def start(work: Coroutine[None, None, None]) -> None:
+                task = group.create_task(work, name="emit webhook")
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
@@ -140,35 +139,10 @@ class WebhookEmitter:
         Send the outcome of a deferred tool, after its delay.
         """
         core = self._core
-        data = {"call_id": outcome.tool_call_id, "function": outcome.tool}
-        event_type = "function_call.completed"
-        content: dict[str, object] = {"result": outcome.result}
-        if outcome.error is not None:
-            event_type = "function_call.failed"
-            content = {"error": outcome.error}
-        occurred = datetime.fromtimestamp(core.clock.wall() + outcome.delay_s, UTC)
-        body = {
-            "type": event_type,
-            "timestamp": occurred.isoformat(timespec="milliseconds").replace(
-                "+00:00", "Z"
-            ),
-            "data": {**data, **content},
-        }
-        message_id = core.draws.mint(
-            "msg_",
-            "emission",
-            outcome.world,
-            outcome.tool_call_id,
-            outcome.execution_number,
-        )
+        occurred_s = core.clock.wall() + outcome.delay_s
         self._schedule(
-            _Job(
-                emission=Emission(
-                    message_id=message_id,
-                    event_type=event_type,
-                    body=to_json_bytes(body),
-                    tool_call_id=outcome.tool_call_id,
-                ),
+            Job(
+                emission=emission_of_tool(outcome, core.draws, occurred_s),
                 tool=outcome.tool,
                 trace_id=outcome.trace_id,
                 world=outcome.world,
@@ -176,22 +150,78 @@ class WebhookEmitter:
             )
         )
 
-    def _schedule(self, job: _Job) -> None:
-        is_full = len(self._tasks) >= self._core.limits.emissions_max
+    def announce(self, event: ApiEvent) -> None:
+        """
+        Tell of one of the API's own events, once its time has come.
+
+        It goes to the endpoints that are registered for it, else to the service; if
+        there is neither, nobody is told.
+        """
+        if self._start is None or self._is_full:
+            self.dropped += 1
+            return
+        self._start(self._announce(event))
+
+    async def test(self, event: ApiEvent, destination: Destination) -> int | None:
+        """
+        Send an event once and return the status of the answer, None if there is none.
+        """
+        job = self._job_of(event, destination)
+        emissions, faults = self._with_faults(job, 1)
+        if not emissions:
+            return None
+        result = await self._send_all(job, emissions, 1, faults)
+        return result.status
+
+    async def _announce(self, event: ApiEvent) -> None:
+        await self._core.clock.sleep(event.delay_s)
+        if not event.is_due():
+            return
+        destinations = self._subscribers(event.world, event.event_type)
+        if not destinations and self._options.service_url is not None:
+            url = self._service_receiver
+            destinations = [Destination(url=url, keys=self._own_keys)]
+        for destination in destinations:
+            self._schedule(self._job_of(event, destination))
+
+    def _job_of(self, event: ApiEvent, destination: Destination) -> Job:
+        core = self._core
+        emission = emission_of(
+            event, destination, draws=core.draws, created_s=int(core.clock.wall())
+        )
+        return Job(
+            emission=emission,
+            trace_id=event.trace_id,
+            world=event.world,
+            destination=destination,
+            event=event,
+        )
+
+    @property
+    def _service_receiver(self) -> str:
+        return (self._options.service_url or "").rstrip(
+            "/"
+        ) + self._options.receive_path
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._tasks) >= self._core.limits.emissions_max
+
+    def _schedule(self, job: Job) -> None:
         reason = None
-        if self._options.service_url is None:
+        if job.destination is None and self._options.service_url is None:
             reason = "no_service_url"
         elif self._start is None:
             reason = "stopped"
-        elif is_full:
+        elif self._is_full:
             reason = "emissions_max"
         if reason is not None or self._start is None:
             self.dropped += 1
             self._publish(job, job.emission, 0, None, [], reason)
             return
-        self._start(job)
+        self._start(self._deliver(job))
 
-    async def _deliver(self, job: _Job) -> None:
+    async def _deliver(self, job: Job) -> None:
         clock = self._core.clock
         script = self._script
         draw = self._core.draws.draw(
@@ -214,7 +244,7 @@ class WebhookEmitter:
                 await clock.sleep(max(backoff_s, asked_s))
 
     def _with_faults(
-        self, job: _Job, attempt_number: int
+        self, job: Job, attempt_number: int
     ) -> tuple[tuple[Emission, ...], list[str]]:
         core = self._core
         message_id = job.emission.message_id
@@ -227,7 +257,7 @@ class WebhookEmitter:
                 attempt_number=attempt_number,
             ),
             scenario_s=core.time.elapsed_s,
-            tools=(job.tool,),
+            tools=() if job.tool is None else (job.tool,),
             headers={},
         )
         hits = core.injector.choose(moment)
@@ -262,7 +292,7 @@ class WebhookEmitter:
 
     async def _send_all(
         self,
-        job: _Job,
+        job: Job,
         emissions: tuple[Emission, ...],
         attempt_number: int,
         faults: list[str],
@@ -280,7 +310,7 @@ class WebhookEmitter:
         return first.result()
 
     async def _send(
-        self, job: _Job, emission: Emission, attempt_number: int, faults: list[str]
+        self, job: Job, emission: Emission, attempt_number: int, faults: list[str]
     ) -> _Result:
         clock = self._core.clock
         if emission.delay_s > 0:
@@ -298,14 +328,19 @@ class WebhookEmitter:
         self._publish(job, emission, attempt_number, result.status, faults, reason)
         return result
 
-    async def _post(self, job: _Job, emission: Emission) -> _Result:
-        if self._session is None or self._options.service_url is None:
+    async def _post(self, job: Job, emission: Emission) -> _Result:
+        if self._session is None:
             return _Result(status=None)
-        url = self._options.service_url.rstrip("/") + self._options.receive_path
         async with self._session.post(
-            url,
+            job.destination.url if job.destination else self._service_receiver,
             data=emission.changed_body or emission.body,
-            headers=self._headers(job, emission),
+            headers=headers_of(
+                job,
+                emission,
+                wall_s=self._core.clock.wall(),
+                own_keys=self._own_keys,
+                draws=self._core.draws,
+            ),
             allow_redirects=False,
         ) as response:
             await response.content.read(_ANSWER_BYTES_MAX)
@@ -314,34 +349,9 @@ class WebhookEmitter:
             )
             return _Result(status=response.status, asked_s=asked_s)
 
-    def _headers(self, job: _Job, emission: Emission) -> dict[str, str]:
-        timestamp = int(self._core.clock.wall()) + emission.timestamp_offset_s
-        headers = {
-            "content-type": emission.content_type,
-            "user-agent": "toolcall-harness-mock",
-            "webhook-id": emission.message_id,
-            "webhook-timestamp": str(timestamp),
-        }
-        if job.trace_id is not None:
-            span_id = self._core.draws.mint_hex("", emission.message_id, length=16)
-            headers["traceparent"] = f"00-{job.trace_id}-{span_id}-01"
-        key = _WRONG_KEY if emission.signing is Signing.WRONG_SECRET else self._key
-        if key is None or emission.signing is Signing.MISSING:
-            return headers
-        signature = sign(
-            message_id=emission.message_id,
-            timestamp=timestamp,
-            body=emission.body,
-            key=key,
-        )
-        if emission.signing is Signing.FLIPPED:
-            signature = _flip(signature)
-        headers["webhook-signature"] = signature
-        return headers
-
     def _publish(
         self,
-        job: _Job,
+        job: Job,
         emission: Emission,
         attempt_number: int,
         status: int | None,
@@ -349,7 +359,11 @@ class WebhookEmitter:
         reason: str | None,
     ) -> None:
         self._core.metrics.emissions.labels(str(status)).inc()
-        fields = {} if reason is None else {"reason": reason}
+        fields: dict[str, str | None] = {} if reason is None else {"reason": reason}
+        if job.event is not None:
+            fields["object_id"] = job.event.object_id
+        if job.destination is not None:
+            fields["endpoint_id"] = job.destination.endpoint_id
         self._core.events.publish(
             "webhook_emitted",
             trace_id=job.trace_id,
@@ -361,11 +375,3 @@ class WebhookEmitter:
             faults=faults,
             **fields,
         )
-
-
-def _flip(signature: str) -> str:
-    """
-    Return a signature that is as long and differs in its first character.
-    """
-    version, _, value = signature.partition(",")
-    return f"{version},{'B' if value[0] == 'A' else 'A'}{value[1:]}"
