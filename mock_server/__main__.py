@@ -39,6 +39,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--control-token", metavar="T")
     parser.add_argument(
+        "--speed", type=float, default=1.0, metavar="X", help="divides all latencies"
+    )
+    parser.add_argument(
         "--faults", action="store_true", help="print the catalogue of faults and end"
     )
     parser.add_argument(
@@ -63,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             service_url=given.service_url,
             webhook_secret=given.webhook_secret,
             control_token=given.control_token,
+            speed=given.speed,
             event_log=given.event_log,
         )
     except OptionsError as error:

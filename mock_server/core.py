@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mock_server.chores import Chores
 from mock_server.clock import Clock, LoopClock
 from mock_server.draws import Draws
 from mock_server.events import Events
@@ -30,6 +31,10 @@ class Core:
     injector: Injector
     worlds: Worlds
     time: ScenarioTime
+    chores: Chores
+    speed: float = 1.0
+    """How many times as fast as scripted the latencies are."""
+
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the mock stops: whatever hangs then ends."""
 
@@ -40,6 +45,7 @@ def build_core(
     clock: Clock | None = None,
     limits: Limits | None = None,
     event_log: Path | None = None,
+    speed: float = 1.0,
 ) -> Core:
     """
     Return the parts of a mock, put together.
@@ -57,4 +63,6 @@ def build_core(
         injector=Injector(draws=draws, limits=limits),
         worlds=Worlds(limits),
         time=ScenarioTime(clock=clock, events=events),
+        chores=Chores(clock, chores_max=limits.chores_max),
+        speed=speed,
     )

@@ -6,19 +6,26 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from itertools import count
+from typing import Any
 
 from aiohttp import web
 
 from mock_server.core import Core
-from mock_server.faults import FaultContext, Level, Target
+from mock_server.fault_context import FaultContexts
+from mock_server.faults import Level, Target
 from mock_server.hashes import sha256_of
-from mock_server.injector import Hit, Moment
+from mock_server.injector import Moment
 from mock_server.latency import LatencyProfile
+from mock_server.quotas import Admission, Quotas
 from mock_server.reporter import Decided, Reporter
+from mock_server.script import QuotasScript
 from mock_server.surfaces.ports import Answer, CallKeys, Facts, Surface, SurfaceRequest
-from mock_server.wire import ApiError, Pace, error_plan
+from mock_server.wire import ApiError, Pace, Plan, error_plan
 from mock_server.worlds import World
 from mock_server.writer import Outcome, PlanWriter
+
+DelayOf = Callable[[Pace, int], float]
+"""How long a chunk of that pace waits, by its number."""
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _NO_TRACE = "0" * 32
@@ -46,6 +53,7 @@ class Exchange:
         self._core = core
         self._reporter = Reporter(core)
         self._profiles: Mapping[tuple[Target, str | None], LatencyProfile] = {}
+        self._quotas = Quotas(QuotasScript())
         self._request_numbers = count(1)
 
     def use_profiles(
@@ -57,6 +65,12 @@ class Exchange:
         A name of None is for all that have none of their own.
         """
         self._profiles = profiles
+
+    def use_quotas(self, quotas: Quotas) -> None:
+        """
+        Let in what these quotas let in; accounts belong to the worlds.
+        """
+        self._quotas = quotas
 
     async def serve(
         self, http: web.BaseRequest, surface: Surface, path: str
@@ -74,7 +88,13 @@ class Exchange:
                 answer = self._refuse(request, _TOO_LARGE)
             else:
                 answer = await self._ask(surface, request, world)
-            return await self._finish(http, surface, request, world, answer)
+            admission = self._admit(surface, request, world, answer)
+            try:
+                return await self._finish(
+                    http, surface, request, world, admission.answer
+                )
+            finally:
+                admission.release()
 
     def _request_of(
         self, http: web.BaseRequest, path: str, body: bytes
@@ -92,12 +112,21 @@ class Exchange:
             api_key=api_key_of(http.headers),
             received_s=core.clock.monotonic(),
             received_wall_s=core.clock.wall(),
+            # What aiohttp calls keep-alive is set by the first answer.
+            is_reused=bool(getattr(http.protocol, "_keepalive", False)),
         )
 
     def _world_of(self, request: SurfaceRequest) -> World:
         if request.api_key:
             return self._core.worlds.of_key(request.api_key, request.trace_id)
         return self._core.worlds.of_trace(request.trace_id)
+
+    def _admit(
+        self, surface: Surface, request: SurfaceRequest, world: World, answer: Answer
+    ) -> Admission:
+        if surface.target is not Target.UPSTREAM or surface.is_silent:
+            return Admission(answer=answer)
+        return self._quotas.admit(answer, request, world)
 
     async def _ask(
         self, surface: Surface, request: SurfaceRequest, world: World
@@ -129,12 +158,13 @@ class Exchange:
         core = self._core
         reporter = self._reporter
         entry = reporter.open(surface, request, world, answer)
-        decided = self._decide(surface, request, world, answer)
+        delay_of = self._delays(surface, world, answer)
+        decided = self._decide(surface, request, world, answer, delay_of)
         reporter.tell_faults(surface, request, decided)
         writer = PlanWriter(
             http,
             clock=core.clock,
-            delay_of=self._delays(surface, world, answer),
+            delay_of=delay_of,
             closing=core.closing,
             body_kept_max=core.limits.journal_body_bytes_max,
             late_headers=lambda: self._late_headers(surface, request),
@@ -151,64 +181,54 @@ class Exchange:
                 answer.after()
 
     def _decide(
-        self, surface: Surface, request: SurfaceRequest, world: World, answer: Answer
+        self,
+        surface: Surface,
+        request: SurfaceRequest,
+        world: World,
+        answer: Answer,
+        delay_of: DelayOf,
     ) -> Decided:
+        if not len(self._core.injector):
+            return Decided(
+                plan=_plan_of(answer, answer.reply),
+                hits=(),
+                reply=answer.reply,
+                facts={} if answer.effect is None else answer.effect(),
+                is_effective=True,
+            )
         core = self._core
         calls = tuple(getattr(answer.reply, "tool_calls", None) or ())
         tool = answer.received.get("tool")
+        contexts = FaultContexts(core, surface, request, world, answer)
         moment = Moment(
             target=surface.target,
             world=world.name,
             keys=answer.keys,
             scenario_s=core.time.elapsed_s,
-            stream=bool(answer.received.get("stream")),
+            stream=contexts.stream,
             model=answer.received.get("model"),
             endpoint=answer.received.get("endpoint"),
             tools=(tool,) if tool else tuple(call.name for call in calls),
             calls_tools=bool(calls),
             headers=request.headers,
             rule=answer.rule,
+            fits=lambda active: active.fault.fits(answer.reply, contexts.of(active)),
+            first_delay_s=lambda: delay_of(Pace.FIRST_TOKEN, 0),
         )
         hits = core.injector.choose(moment)
-        contexts = [self._context(hit, moment, request) for hit in hits]
         reply = answer.reply
-        for hit, context in zip(hits, contexts, strict=True):
+        for hit in hits:
             if hit.active.fault.level is Level.REPLY and reply is not None:
-                reply = hit.active.fault.on_reply(reply, context)
-        if answer.plan is not None:
-            plan = answer.plan
-        elif answer.encode is not None:
-            plan = answer.encode(reply)
-        else:
-            plan = ()
+                reply = hit.active.fault.on_reply(reply, contexts.of(hit.active))
+        plan = _plan_of(answer, reply)
         is_effective = not any(hit.active.fault.prevents_effect for hit in hits)
         facts: Facts = {}
         if answer.effect is not None and is_effective:
             facts = answer.effect()
-        for hit, context in zip(hits, contexts, strict=True):
-            plan = hit.active.fault.on_plan(plan, context)
+        for hit in hits:
+            plan = hit.active.fault.on_plan(plan, contexts.of(hit.active))
         return Decided(
             plan=plan, hits=hits, reply=reply, facts=facts, is_effective=is_effective
-        )
-
-    def _context(
-        self, hit: Hit, moment: Moment, request: SurfaceRequest
-    ) -> FaultContext:
-        keys = moment.keys
-        return FaultContext(
-            target=moment.target,
-            stream=moment.stream,
-            request_id=request.request_id,
-            wall_s=self._core.clock.wall(),
-            draw=lambda purpose: self._core.draws.draw(
-                "fault-detail",
-                hit.active.fault_id,
-                purpose,
-                moment.world,
-                keys.conversation,
-                keys.turn,
-                keys.attempt_number,
-            ),
         )
 
     def _delays(
@@ -223,6 +243,7 @@ class Exchange:
             or LatencyProfile()
         )
         keys = answer.keys
+        speed = self._core.speed
 
         def draw(purpose: str) -> float:
             return self._core.draws.draw(
@@ -236,7 +257,7 @@ class Exchange:
             )
 
         def delay_of(pace: Pace, output_number: int) -> float:
-            return profile.delay_s(pace, output_number, draw)
+            return profile.delay_s(pace, output_number, draw) / speed
 
         return delay_of
 
@@ -247,6 +268,12 @@ class Exchange:
             return ()
         elapsed_s = self._core.clock.monotonic() - request.received_s
         return (("openai-processing-ms", str(int(elapsed_s * 1000))),)
+
+
+def _plan_of(answer: Answer, reply: Any) -> Plan:
+    if answer.plan is not None:
+        return answer.plan
+    return () if answer.encode is None else answer.encode(reply)
 
 
 def _is_delivered(writer: PlanWriter, decided: Decided) -> bool:

@@ -3,19 +3,20 @@ When and how often faults hit.
 
 Order: the faults of a surface as its script lists them, then those of the rule that
 answered, then those that were added while running. Each changes what the ones before
-it left. Whether one hits is drawn from the seed and the request's own keys, so that
+it left; what the model says is changed before the bytes that carry it. Whether one hits is drawn from the seed and the request's own keys, so that
 neither the order of arrival nor another fault changes it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from mock_server.draws import Draws
-from mock_server.faults import Fault, Target, build_fault
-from mock_server.limits import Counts, Limits
-from mock_server.script import EverySchedule, FaultMatch, FaultScript, MockScript
+from mock_server.faults import Fault, Level, Target, build_fault
+from mock_server.limits import BoundedDict, Counts, Limits
+from mock_server.schedule import is_due, rate_at
+from mock_server.script import FaultMatch, FaultScript, MockScript, OneOfSchedule
 from mock_server.surfaces.ports import CallKeys
 
 _SCRIPT: Final = "script"
@@ -85,6 +86,15 @@ class ActiveFault:
         }
 
 
+def _fits_always(active: ActiveFault) -> bool:
+    del active
+    return True
+
+
+def _no_delay() -> float:
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
     """
@@ -104,6 +114,11 @@ class Moment:
     calls_tools: bool = False
     headers: Mapping[str, str]
     rule: int | None = None
+    fits: Callable[[ActiveFault], bool] = _fits_always
+    """Says whether a fault can change anything about the answer."""
+
+    first_delay_s: Callable[[], float] = _no_delay
+    """The planned time to the first output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,13 +141,34 @@ class Injector:
         self._limits = limits or Limits()
         self._faults: dict[str, ActiveFault] = {}
         self._times: Counts[tuple[str, str]] = Counts(self._limits.executions_max)
+        self._since_s: BoundedDict[tuple[str, str], float] = BoundedDict(
+            self._limits.executions_max
+        )
         self._added = 0
+        self._watchers: list[Callable[[], None]] = []
 
     def __len__(self) -> int:
         return len(self._faults)
 
     def __iter__(self) -> Iterator[ActiveFault]:
         return iter(self._faults.values())
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """
+        Call ``watcher`` whenever the faults are others.
+        """
+        self._watchers.append(watcher)
+
+    @property
+    def closures(self) -> tuple[ActiveFault, ...]:
+        """
+        The faults that keep everybody from connecting.
+        """
+        return tuple(
+            active
+            for active in self._faults.values()
+            if active.fault.level is Level.LISTENER
+        )
 
     def get(self, fault_id: str) -> ActiveFault | None:
         """
@@ -149,9 +185,11 @@ class Injector:
         """
         self._faults.clear()
         self._times.clear()
+        self._since_s.clear()
         self._added = 0
         for active in script_faults(script):
             self._put(active)
+        self._tell()
 
     def add(
         self,
@@ -178,13 +216,16 @@ class Injector:
             world=world,
         )
         self._put(active)
+        self._tell()
         return active
 
     def remove(self, fault_id: str) -> ActiveFault | None:
         """
         Drop a fault and return it, if there was one.
         """
-        return self._faults.pop(fault_id, None)
+        removed = self._faults.pop(fault_id, None)
+        self._tell()
+        return removed
 
     def choose(self, moment: Moment) -> tuple[Hit, ...]:
         """
@@ -198,15 +239,29 @@ class Injector:
             if (hit := self._try(active, moment)) is not None
         )
 
+    def _tell(self) -> None:
+        for watcher in self._watchers:
+            watcher()
+
     def _put(self, active: ActiveFault) -> None:
         if len(self._faults) >= self._limits.faults_max:
             raise TooManyFaultsError
         self._faults[active.fault_id] = active
 
     def _try(self, active: ActiveFault, moment: Moment) -> Hit | None:
-        if not _is_meant(active, moment) or not _is_due(active.script, moment):
+        script = active.script
+        if not (
+            _is_meant(active, moment)
+            and is_due(script, moment.scenario_s)
+            and (
+                script.attempts is None
+                or moment.keys.attempt_number in script.attempts
+            )
+            and self._lands(script.one_of, moment)
+            and self._lasts(active, moment)
+        ):
             return None
-        times = active.script.times
+        times = script.times
         if times is not None and (
             self._times.add((active.fault_id, moment.world)) > times
         ):
@@ -220,9 +275,33 @@ class Injector:
             keys.turn,
             keys.attempt_number,
         )
-        if draw >= active.script.injection_rate:
+        if draw >= rate_at(script, moment.scenario_s):
             return None
         return Hit(active=active, draw=draw)
+
+    def _lands(self, one_of: OneOfSchedule | None, moment: Moment) -> bool:
+        """
+        Say whether the request lands on a broken replica.
+        """
+        if one_of is None:
+            return True
+        keys = moment.keys
+        place: tuple[str | int, ...] = (moment.world, keys.conversation)
+        if not one_of.sticky:
+            place = (*place, keys.turn, keys.attempt_number)
+        draw = self._draws.draw("replica", one_of.replicas, *place)
+        return int(draw * one_of.replicas) < one_of.broken
+
+    def _lasts(self, active: ActiveFault, moment: Moment) -> bool:
+        """
+        Say whether a fault that ends by itself still goes on.
+        """
+        lasts_s = active.fault.lasts_s
+        if lasts_s is None:
+            return True
+        key = (active.fault_id, moment.world)
+        since_s = self._since_s.recall(key, lambda: moment.scenario_s)
+        return moment.scenario_s < since_s + lasts_s
 
 
 def script_faults(script: MockScript) -> Iterator[ActiveFault]:
@@ -280,12 +359,18 @@ def _is_meant(active: ActiveFault, moment: Moment) -> bool:
     names = {*moment.tools, moment.endpoint}
     return (
         active.target is moment.target
+        and active.fault.level is not Level.LISTENER
         and (active.name is None or active.name in names)
         and moment.endpoint not in active.spared
         and active.world in {None, moment.world}
         and active.rule in {None, moment.rule}
         and (moment.calls_tools or not active.fault.needs_tool_calls)
         and _is_matched(active.script.match, moment)
+        and (
+            active.script.slower_than_s is None
+            or moment.first_delay_s() > active.script.slower_than_s
+        )
+        and moment.fits(active)
     )
 
 
@@ -303,19 +388,3 @@ def _is_matched(match: FaultMatch, moment: Moment) -> bool:
             for name, wanted in wanted_headers.items()
         )
     )
-
-
-def _is_due(script: FaultScript, moment: Moment) -> bool:
-    """
-    Say whether the fault hits at this time and at this attempt.
-    """
-    now_s = moment.scenario_s
-    if now_s < script.from_s or (script.to_s is not None and now_s >= script.to_s):
-        return False
-    if script.every is not None and not _is_on(script.every, now_s - script.from_s):
-        return False
-    return script.attempts is None or moment.keys.attempt_number in script.attempts
-
-
-def _is_on(every: EverySchedule, since_s: float) -> bool:
-    return since_s % (every.on_s + every.off_s) < every.on_s

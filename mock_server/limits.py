@@ -53,6 +53,51 @@ class Limits:
     emissions_at_once_max: int = 200
     """Webhooks on their way at once."""
 
+    chores_max: int = 10_000
+    """What is to be done later, like the steps of batches; one more is not done."""
+
+    stored_completions_max: int = 10_000
+    """Chat completions that are kept for ``store: true``; the oldest make room."""
+
+    responses_max: int = 10_000
+    """Responses that are kept, background ones included; the oldest make room."""
+
+    conversations_max: int = 10_000
+    """Conversations that are kept; the oldest make room."""
+
+    response_bytes_max: int = 64 * 1024 * 1024
+    """All responses together, and all conversations; the oldest make room."""
+
+    response_items_max: int = 5000
+    """Items that a model is asked to read at once; more are refused as too long."""
+
+    webhook_endpoints_max: int = 1000
+    """Registered webhook endpoints; one more is refused."""
+
+    files_max: int = 1000
+    """Uploaded and written files; the oldest make room."""
+
+    file_bytes_max: int = 256 * 1024 * 1024
+    """All files together; the oldest make room."""
+
+    batches_max: int = 1000
+    """Batches that are kept; the oldest make room."""
+
+    batch_requests_max: int = 50_000
+    """Requests in one batch; a larger one fails, as it does at the real API."""
+
+    threads_max: int = 10_000
+    """Threads that are kept; the oldest make room."""
+
+    thread_messages_max: int = 10_000
+    """Messages of one thread; one more is refused."""
+
+    assistants_max: int = 1000
+    """Assistants that are kept; the oldest make room."""
+
+    runs_max: int = 10_000
+    """Runs of threads that are kept; the oldest make room."""
+
 
 class BoundedDict(Generic[K, V]):
     """

@@ -15,18 +15,17 @@ from mock_server.exchange import Exchange
 from mock_server.faults import Target
 from mock_server.latency import LatencyProfile, profile_of
 from mock_server.options import MockOptions
-from mock_server.script import CompiledScript, MockScript, script_of
-from mock_server.surfaces.chat_completions import ChatCompletions
+from mock_server.quotas import Quotas
+from mock_server.script import MockScript, script_of
 from mock_server.surfaces.control import PATH_PREFIX as CONTROL_PREFIX
 from mock_server.surfaces.control import Control, ControlOptions
-from mock_server.surfaces.models import Models
 from mock_server.surfaces.ports import Surface
 from mock_server.surfaces.tool_backend import PATH_PREFIX as TOOLS_PREFIX
 from mock_server.surfaces.tool_backend import ToolBackend
-from mock_server.surfaces.unknown import Unknown
 from mock_server.surfaces.webhook_emitter import EmitterOptions, WebhookEmitter
 from mock_server.surfaces.webhook_endpoint import PATH_PREFIX as WEBHOOKS_PREFIX
 from mock_server.surfaces.webhook_endpoint import WebhookEndpoint
+from mock_server.upstream import Upstream
 from mock_server.version import VERSION
 
 _VERSION_PREFIX: Final = "/v1/"
@@ -57,6 +56,7 @@ class Mock:
             clock=clock,
             limits=self.options.limits,
             event_log=self.options.event_log,
+            speed=self.options.speed,
         )
         self._emitter = WebhookEmitter(
             self.core,
@@ -88,6 +88,7 @@ class Mock:
         Take another script; worlds, faults and counts begin anew.
         """
         core = self.core
+        core.chores.forget()
         core.injector.load(script)
         self._script = script
         self._source = source if source is not None else {}
@@ -103,7 +104,8 @@ class Mock:
             messages_max=core.limits.executions_max,
         )
         self._emitter.use(script.webhook_emitter)
-        self._upstream = _upstream_surfaces(script, core)
+        self._upstream = Upstream(script, core)
+        self._exchange.use_quotas(Quotas(script.upstream.quotas))
         self._exchange.use_profiles(_profiles_of(script))
         for world in core.worlds:
             world.forget()
@@ -145,6 +147,8 @@ class Mock:
                 "faults": len(core.injector),
                 "subscribers": core.events.subscribers,
                 "emissions": self._emitter.pending,
+                "chores": len(core.chores),
+                **self._upstream.holds,
             },
             "events_published": core.events.published,
             "dropped": {
@@ -152,7 +156,9 @@ class Mock:
                 "journal_entries_max": core.worlds.budget.dropped,
                 "subscriber_events_max": core.events.dropped,
                 "emissions_max": self._emitter.dropped,
+                "chores_max": core.chores.dropped,
                 "executions_max": self._tools.dropped + self._endpoint.dropped,
+                **self._upstream.dropped,
             },
         }
 
@@ -165,17 +171,16 @@ class Mock:
             return await self._control.handle(http)
         if path.startswith(_VERSION_PREFIX):
             path = path[len(_VERSION_PREFIX) - 1 :]
-        return await self._exchange.serve(http, self._surface_at(path), path)
+        return await self._exchange.serve(
+            http, self._surface_at(http.method, path), path
+        )
 
-    def _surface_at(self, path: str) -> Surface:
+    def _surface_at(self, method: str, path: str) -> Surface:
         if path.startswith(TOOLS_PREFIX):
             return self._tools
         if path.startswith(WEBHOOKS_PREFIX):
             return self._endpoint
-        for prefix, surface in self._upstream.items():
-            if path == prefix or path.startswith(f"{prefix}/"):
-                return surface
-        return _UNKNOWN
+        return self._upstream.surface_at(method, path)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -186,7 +191,7 @@ class Mock:
         core.events.publish("mock_started", seed=core.draws.seed, version=VERSION)
         self._tell_faults()
         try:
-            async with self._emitter.running():
+            async with self._emitter.running(), core.chores.running():
                 yield
         finally:
             self.stop()
@@ -202,20 +207,6 @@ class Mock:
         """
         self.core.closing.set()
         self.core.events.end_subscriptions()
-
-
-_UNKNOWN = Unknown()
-
-
-def _upstream_surfaces(script: MockScript, core: Core) -> dict[str, Surface]:
-    """
-    Return the surfaces of the model API by their path.
-    """
-    compiled = CompiledScript.of(script)
-    return {
-        "/chat/completions": ChatCompletions(compiled, draws=core.draws),
-        "/models": Models(compiled),
-    }
 
 
 def _profiles_of(

@@ -4,6 +4,7 @@ How a mock is set up.
 
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from math import isfinite
 from pathlib import Path
 
 from mock_server.limits import Limits
@@ -55,6 +56,9 @@ class MockOptions:
     event_log: Path | None = None
     """Every event is appended to it."""
 
+    speed: float = 1.0
+    """Every latency of the script is divided by it: 10 replays ten times as fast."""
+
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -66,6 +70,8 @@ class MockOptions:
             )
         if not 0 <= self.port <= _PORT_MAX:
             mistakes.append(f"port {self.port} is not between 0 and {_PORT_MAX}")
+        if not (self.speed > 0 and isfinite(self.speed)):
+            mistakes.append(f"speed {self.speed} is not a number above 0")
         if self.webhook_secret is not None:
             try:
                 parse_secret(self.webhook_secret)

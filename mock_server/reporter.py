@@ -225,6 +225,9 @@ def _upstream_facts(answer: Answer, decided: Decided, written: Written) -> Facts
     if answer.rule is not None:
         facts["rule"] = answer.rule
     facts["answer_valid"] = (
-        is_success and written.outcome is Outcome.COMPLETE and not decided.breaks_answer
+        is_success
+        and written.outcome is Outcome.COMPLETE
+        and not decided.breaks_answer
+        and not answer.fails
     )
     return facts

@@ -26,10 +26,12 @@ from mock_server.wire import (
     Close,
     CutAfter,
     End,
+    EndIf,
     Hang,
     Head,
     Pace,
     Plan,
+    Repeat,
     Reset,
     Step,
     Wait,
@@ -198,8 +200,13 @@ class PlanWriter:
             case Wait(delay_s=delay_s):
                 await self._flush()
                 await self._wait(delay_s)
+            case Repeat():
+                await self._repeat(step)
             case End():
                 await self._end()
+            case EndIf(is_over=is_over):
+                if is_over():
+                    await self._end()
             case Close():
                 await self._close()
             case Reset():
@@ -254,6 +261,15 @@ class PlanWriter:
         if self._is_chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         await self._send(data)
+
+    async def _repeat(self, step: Repeat) -> None:
+        chunk = Chunk(step.data)
+        while not self._closing.is_set():
+            # Without any wait a client that reads quickly would keep the loop busy.
+            await self._clock.sleep(step.interval_s)
+            await self._write_chunk(chunk)
+            await self._request.writer.drain()
+        self._note_end(Outcome.HUNG)
 
     async def _wait(self, delay_s: float) -> None:
         if delay_s > 0:

@@ -2,6 +2,7 @@
 What the mock can do wrong on purpose.
 """
 
+from mock_server.faults.asked import Asked
 from mock_server.faults.catalogue import (
     CATALOGUE,
     build_fault,
@@ -20,6 +21,7 @@ from mock_server.faults.retry_after import (
 __all__ = [
     "CATALOGUE",
     "ArgumentsKind",
+    "Asked",
     "Emission",
     "Fault",
     "FaultContext",

@@ -6,13 +6,14 @@ other changes the bytes and waits that carry it. When and how often it hits is n
 business.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from mock_server.faults.asked import Asked
 from mock_server.faults.emission import Emission
 from mock_server.wire import Chunk, End, Head, Plan
 
@@ -46,6 +47,9 @@ class Level(StrEnum):
     EMISSION = "emission"
     """A webhook that the mock sends."""
 
+    LISTENER = "listener"
+    """Whether anybody can connect at all."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultContext:
@@ -61,6 +65,32 @@ class FaultContext:
 
     draw: Callable[[str], float]
     """A number in [0, 1) of this fault and request, by purpose."""
+
+    surface: str = ""
+    """Which part of the target, like ``chat_completions``."""
+
+    path: str = ""
+    """What was asked for, without a leading ``/v1``."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Those of the request."""
+
+    asked: Asked = field(default_factory=Asked)
+    """What the body of the request says."""
+
+    is_reused: bool = False
+    """The connection has served a request before."""
+
+    turn: int = 0
+
+    def mint(self, prefix: str, purpose: str) -> str:
+        """
+        Return an id of this fault and request.
+        """
+        digits = "".join(
+            f"{int(self.draw(f'{purpose}-{part}') * 16**8):08x}" for part in range(3)
+        )
+        return prefix + digits
 
 
 class Fault(BaseModel):
@@ -82,8 +112,32 @@ class Fault(BaseModel):
     needs_tool_calls: ClassVar[bool] = False
     """It can only hit a reply that calls tools."""
 
+    streams_only: ClassVar[str] = ""
+    """Why it cannot hit a plain answer; empty if it can."""
+
+    chat_only: ClassVar[str] = ""
+    """Why it can hit no other part of the model API than chat completions."""
+
     prevents_effect: ClassVar[bool] = False
     """A tool that it hits does not run."""
+
+    def fits(self, reply: Any, context: FaultContext) -> bool:
+        """
+        Say whether it can change anything about this answer.
+
+        Where it cannot, it neither hits nor counts.
+        """
+        del reply
+        if self.chat_only and context.surface != "chat_completions":
+            return False
+        return context.stream or not self.streams_only
+
+    @property
+    def lasts_s(self) -> float | None:
+        """
+        How long it lasts from its first hit on; None for as long as its schedule says.
+        """
+        return None
 
     def on_reply(self, reply: Any, context: FaultContext) -> Any:
         """

@@ -6,12 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never
 
-from mock_server.latency.samplers import Fixed, LogNormal, Normal, Sampler, Uniform
+from mock_server.latency.samplers import (
+    Fixed,
+    LogNormal,
+    Normal,
+    Recorded,
+    Sampler,
+    Uniform,
+)
 from mock_server.script import (
     LatencyScript,
     LatencyValue,
     LogNormalLatency,
     NormalLatency,
+    PacedLatencyValue,
+    RecordedLatency,
     UniformLatency,
 )
 from mock_server.wire import Pace
@@ -28,7 +37,7 @@ class LatencyProfile:
     time_to_first_token: Sampler = NONE
     """Before the first output; of a plain answer, before the whole."""
 
-    inter_token: Sampler = NONE
+    inter_token: Sampler | Recorded = NONE
     """Before each further output of a stream."""
 
     def delay_s(
@@ -48,6 +57,8 @@ class LatencyProfile:
             case Pace.FIRST_TOKEN:
                 return self._sample(self.time_to_first_token, "first", draw)
             case Pace.TOKEN:
+                if isinstance(self.inter_token, Recorded):
+                    return self.inter_token.nth_s(output_number - 1)
                 return self._sample(self.inter_token, f"token-{output_number}", draw)
             case _:
                 assert_never(pace)
@@ -86,6 +97,12 @@ def profile_of(script: LatencyScript | LatencyValue | None) -> LatencyProfile:
     if isinstance(script, LatencyScript):
         return LatencyProfile(
             time_to_first_token=sampler_of(script.time_to_first_token),
-            inter_token=sampler_of(script.inter_token),
+            inter_token=_paced(script.inter_token),
         )
     return LatencyProfile(time_to_first_token=sampler_of(script))
+
+
+def _paced(value: PacedLatencyValue | None) -> Sampler | Recorded:
+    if isinstance(value, RecordedLatency):
+        return Recorded(delays_s=value.delays_s)
+    return sampler_of(value)

@@ -95,5 +95,20 @@ class LogNormal:
         return self.median_s * math.exp(_score(draw) * sigma)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """
+    The delays of a record, one after the other; then none.
+    """
+
+    delays_s: tuple[float, ...]
+
+    def nth_s(self, number: int) -> float:
+        """
+        Return the delay of that number, from 0.
+        """
+        return self.delays_s[number] if number < len(self.delays_s) else 0.0
+
+
 def _score(draw: float) -> float:
     return _STANDARD.inv_cdf(max(_DRAW_MIN, min(1 - _DRAW_MIN, draw)))

@@ -11,12 +11,20 @@ from mock_server.script.conversation import (
 )
 from mock_server.script.drawn import DrawnCall, DrawnReply
 from mock_server.script.engine import CallNames, CompiledScript, Decision, ScriptError
-from mock_server.script.fault_script import EverySchedule, FaultMatch, FaultScript
+from mock_server.script.fault_script import (
+    EverySchedule,
+    FaultMatch,
+    FaultScript,
+    OneOfSchedule,
+    RampSchedule,
+)
 from mock_server.script.latency_script import (
     LatencyScript,
     LatencyValue,
     LogNormalLatency,
     NormalLatency,
+    PacedLatencyValue,
+    RecordedLatency,
     UniformLatency,
 )
 from mock_server.script.lint import lint_script
@@ -36,6 +44,7 @@ from mock_server.script.model import (
     WebhookReplyScript,
     WebhookRule,
 )
+from mock_server.script.quota_script import QuotaScript, QuotasScript
 from mock_server.script.rule import (
     ErrorScript,
     Match,
@@ -67,9 +76,15 @@ __all__ = [
     "LogNormalLatency",
     "Match",
     "MessageMatch",
+    "OneOfSchedule",
+    "RampSchedule",
     "MockScript",
     "NamedEndpointScript",
     "NormalLatency",
+    "PacedLatencyValue",
+    "RecordedLatency",
+    "QuotaScript",
+    "QuotasScript",
     "ReplyScript",
     "Rule",
     "ScriptError",

@@ -52,6 +52,7 @@ class DrawnReply:
     text: str | None = None
     tool_calls: tuple[DrawnCall, ...] = ()
     refusal: str | None = None
+    reasoning: str | None = None
     finish_reason: str | None = None
     """None: what the rest implies."""
 
@@ -74,7 +75,8 @@ def compile_reply(reply: ReplyScript) -> Draw:
     if reply.auto:
         usage = reply.usage
         return lambda seen, _: draw_auto(seen, usage=usage)
-    parts = [reply.text, reply.refusal, *(c.arguments for c in reply.tool_calls)]
+    parts = [reply.text, reply.refusal, reply.reasoning]
+    parts += [*(c.arguments for c in reply.tool_calls)]
     parts += [c.id for c in reply.tool_calls]
     render = _compile_answer(reply)
     if not any(map(has_template, parts)):
@@ -138,6 +140,7 @@ def _compile_error(error: ErrorScript) -> Draw:
             code=error.code,
             retry_after_s=error.retry_after,
             headers=error.headers,
+            failure=error.failure,
         )
 
     return draw
@@ -146,6 +149,7 @@ def _compile_error(error: ErrorScript) -> Draw:
 def _compile_answer(reply: ReplyScript) -> Callable[[Context], DrawnReply]:
     text = _optional(reply.text)
     refusal = _optional(reply.refusal)
+    reasoning = _optional(reply.reasoning)
     calls = [_compile_call(call) for call in reply.tool_calls]
 
     def render(context: Context) -> DrawnReply:
@@ -153,6 +157,7 @@ def _compile_answer(reply: ReplyScript) -> Callable[[Context], DrawnReply]:
             text=text(context),
             tool_calls=tuple(call(context) for call in calls),
             refusal=refusal(context),
+            reasoning=reasoning(context),
             finish_reason=reply.finish_reason,
             usage=reply.usage,
         )

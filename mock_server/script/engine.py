@@ -15,7 +15,7 @@ import msgspec
 import orjson
 
 from mock_server.script.conversation import Conversation
-from mock_server.script.drawn import Draw, DrawnReply, compile_reply, default_text
+from mock_server.script.drawn import Draw, DrawnReply, compile_reply, draw_auto
 from mock_server.script.match import Condition, compile_match
 from mock_server.script.model import MockScript
 from mock_server.script.prefilter import Prefilter, literal_of
@@ -149,7 +149,7 @@ class CompiledScript:
             ScriptError: A template failed.
         """
         if not self.rules:
-            return Decision(rule=None, drawn=DrawnReply(text=default_text(seen)))
+            return Decision(rule=None, drawn=draw_auto(seen))
         for number in self._prefilter.candidates(seen.last.text):
             rule = self.rules[number]
             if rule.matches(seen):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, Union
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -24,7 +25,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from mock_server.faults import CATALOGUE, Fault, Target, faults_of
+from mock_server.faults import CATALOGUE, Fault, Level, Target, faults_of
 from mock_server.script.base import OneOrMore, OneOrMoreNumbers, ScriptModel
 from mock_server.units import Duration
 
@@ -36,6 +37,49 @@ class EverySchedule(ScriptModel):
 
     on_s: Duration = Field(alias="on", gt=0)
     off_s: Duration = Field(alias="off", gt=0)
+
+
+class RampSchedule(ScriptModel):
+    """
+    An injection rate that moves evenly over time, from ``from`` on, and then stays.
+    """
+
+    start: float = Field(default=0.0, ge=0, le=1)
+    end: float = Field(default=1.0, ge=0, le=1)
+    over_s: Duration = Field(alias="over", gt=0)
+
+
+class OneOfSchedule(ScriptModel):
+    """
+    Some of many replicas of the API are broken.
+
+    A request lands on a replica by chance; faults that name as many replicas agree on
+    which one that is.
+    """
+
+    replicas: int = Field(ge=2, le=1000)
+    broken: int = Field(default=1, ge=1)
+    sticky: bool = False
+    """A conversation stays on its replica; else each attempt lands anew."""
+
+    @model_validator(mode="after")
+    def _check_broken(self) -> Self:
+        if self.broken > self.replicas:
+            message = "more replicas are broken than there are"
+            raise ValueError(message)
+        return self
+
+
+def _as_one_of(value: object) -> object:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return {"replicas": value} if is_number else value
+
+
+OneOf = Annotated[
+    OneOfSchedule,
+    BeforeValidator(_as_one_of, json_schema_input_type=OneOfSchedule | int),
+]
+"""A number alone says how many replicas there are; one of them is broken."""
 
 
 class FaultMatch(ScriptModel):
@@ -85,7 +129,16 @@ class FaultScript(ScriptModel):
     injection_rate: float = Field(default=1.0, ge=0, le=1)
     """The share of requests that it hits."""
 
+    ramp: RampSchedule | None = None
+    """The injection rate moves over time; ``injection_rate`` multiplies it."""
+
     every: EverySchedule | None = None
+    one_of: OneOf | None = None
+    """Only requests that land on a broken replica."""
+
+    slower_than_s: Duration | None = Field(default=None, alias="slower_than")
+    """Only requests whose planned time to the first output is longer than this."""
+
     match: FaultMatch = Field(default_factory=FaultMatch)
 
     _given: dict[str, Any] = PrivateAttr(default_factory=dict)
@@ -106,6 +159,21 @@ class FaultScript(ScriptModel):
     def _check_window(self) -> Self:
         if self.to_s is not None and self.to_s <= self.from_s:
             message = "to is not after from"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _check_listener(self) -> Self:
+        kind = CATALOGUE.get(self.fault)
+        if kind is None or kind.level is not Level.LISTENER:
+            return self
+        picky = self.model_fields_set - {"fault", "from_s", "to_s", "every"}
+        picky &= set(FaultScript.model_fields)
+        if picky:
+            message = (
+                f"{self.fault} meets everybody: only from, to and every fit, "
+                f"not {', '.join(sorted(picky))}"
+            )
             raise ValueError(message)
         return self
 

@@ -4,7 +4,7 @@ How slow a surface is, as a script says it.
 
 from typing import Annotated, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from mock_server.script.base import ScriptModel
 from mock_server.units import Duration
@@ -51,8 +51,40 @@ class NormalLatency(ScriptModel):
     deviation_s: Duration = Field(alias="deviation")
 
 
+def _split_delays(value: object) -> object:
+    return value.split() if isinstance(value, str) else value
+
+
+Delays = Annotated[
+    list[Duration],
+    BeforeValidator(_split_delays, json_schema_input_type=str | list[Duration]),
+]
+"""Durations in their order."""
+
+
+class RecordedLatency(ScriptModel):
+    """
+    The delays of a record, one for each further output of a stream; then none.
+    """
+
+    recorded: Delays
+    """Durations in their order: a list, or one text with spaces between them."""
+
+    speed: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """How many times as fast as recorded."""
+
+    @property
+    def delays_s(self) -> tuple[float, ...]:
+        """
+        The delays at that speed.
+        """
+        return tuple(delay_s / self.speed for delay_s in self.recorded)
+
+
 def _kind_of(value: object) -> str:
     match value:
+        case RecordedLatency() | {"recorded": _}:
+            return "<recorded>"
         case UniformLatency() | {"low": _} | {"high": _}:
             return "<uniform>"
         case NormalLatency() | {"mean": _} | {"deviation": _}:
@@ -72,6 +104,16 @@ LatencyValue = Annotated[
 ]
 """A fixed duration (seconds, once parsed), or a distribution."""
 
+PacedLatencyValue = Annotated[
+    Annotated[Duration, Tag("<fixed>")]
+    | Annotated[UniformLatency, Tag("<uniform>")]
+    | Annotated[NormalLatency, Tag("<normal>")]
+    | Annotated[LogNormalLatency, Tag("<log_normal>")]
+    | Annotated[RecordedLatency, Tag("<recorded>")],
+    Discriminator(_kind_of),
+]
+"""A latency, or those of a record, one after the other."""
+
 
 class LatencyScript(ScriptModel):
     """
@@ -81,5 +123,5 @@ class LatencyScript(ScriptModel):
     time_to_first_token: LatencyValue | None = None
     """Before the first output; of a plain answer, before the whole body."""
 
-    inter_token: LatencyValue | None = None
+    inter_token: PacedLatencyValue | None = None
     """Before each further output of a stream."""

@@ -14,10 +14,23 @@ from mock_server.script.fault_script import (
     WebhookEndpointFault,
 )
 from mock_server.script.latency_script import LatencyScript, LatencyValue
+from mock_server.script.quota_script import QuotasScript
 from mock_server.script.rule import Rule
 from mock_server.units import Duration
 
 _DEFAULT_MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-5")
+
+
+class BackgroundScript(ScriptModel):
+    """
+    How background responses are worked off.
+    """
+
+    queue_s: Duration = Field(default=0.0, alias="queue")
+    """How long a response is queued before it is in progress.
+
+    After that it takes as long as its stream would.
+    """
 
 
 class UpstreamScript(ScriptModel):
@@ -26,7 +39,7 @@ class UpstreamScript(ScriptModel):
     """
 
     script: list[Rule] = Field(default_factory=list)
-    """First match wins. Without any rule a built-in reply echoes the message."""
+    """First match wins. Without any rule every reply is as ``auto`` makes it."""
 
     models: list[str] | None = None
     """Which models exist; by default every model that is asked for."""
@@ -36,6 +49,10 @@ class UpstreamScript(ScriptModel):
 
     strict: bool = True
     """Requests are validated as the real API does it; false loosens it."""
+
+    background: BackgroundScript = Field(default_factory=BackgroundScript)
+    quotas: QuotasScript = Field(default_factory=QuotasScript)
+    """How much an API key may ask for; by default as much as it likes."""
 
     latency: LatencyScript = Field(default_factory=LatencyScript)
     faults: list[UpstreamFault] = Field(default_factory=list)

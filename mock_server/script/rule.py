@@ -11,6 +11,7 @@ from mock_server.script.base import Json, OneOrMore, OneOrMoreNumbers, ScriptMod
 from mock_server.script.fault_script import UpstreamFault
 from mock_server.script.latency_script import LatencyScript
 from mock_server.units import Duration
+from mock_server.wire import FailureForm
 
 
 def _check_regex(text: str) -> str:
@@ -114,6 +115,11 @@ class ErrorScript(ScriptModel):
     code: str | None = None
     retry_after: Duration | None = None
     headers: dict[str, str] = Field(default_factory=dict)
+    failure: FailureForm | None = None
+    """A streamed or background response begins and then fails, told in this form.
+
+    Chat completions, and plain responses, answer with the status all the same.
+    """
 
 
 class UsageScript(ScriptModel):
@@ -141,6 +147,9 @@ class ReplyScript(ScriptModel):
     text: str | None = None
     tool_calls: list[ToolCallScript] = Field(default_factory=list)
     refusal: str | None = None
+    reasoning: str | None = None
+    """What the model thought, summarised: a reasoning item of the Responses API."""
+
     finish_reason: str | None = None
     """By default what the rest of the reply implies."""
 

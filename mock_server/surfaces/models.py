@@ -2,68 +2,41 @@
 ``GET /v1/models`` and ``GET /v1/models/{id}``.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
+from urllib.parse import unquote
 
-import orjson
+from mock_server.surfaces.resources import Call, Resource, Value
+from mock_server.wire import unknown_model_id
 
-from mock_server.faults import Target
-from mock_server.script import CompiledScript
-from mock_server.surfaces.ports import Answer, CallKeys, SurfaceRequest, WorldMemory
-from mock_server.wire import (
-    JSON_CONTENT,
-    ApiError,
-    Chunk,
-    End,
-    Head,
-    Plan,
-    check_api_key,
-    error_plan,
-    standard_headers,
-    unknown_model_id,
-    wrong_method,
-)
-
-PATH: Final = "/models"
 _CREATED_S: Final = 1715367049
 _OWNER: Final = "toolcall-harness"
 
 
-class Models:
+class Models(Resource):
     """
     Says which models there are.
 
     Args:
-        script: Names the models.
+        api_keys: Which keys are accepted; None for any.
+        models: Their names.
     """
 
     name: ClassVar[str] = "models"
-    target: ClassVar[Target] = Target.UPSTREAM
-    is_silent: ClassVar[bool] = True
 
-    def __init__(self, script: CompiledScript) -> None:
-        upstream = script.script.upstream
-        self._api_keys = upstream.api_keys
-        self._models = upstream.listed_models
+    def __init__(self, api_keys: Sequence[str] | None, models: Sequence[str]) -> None:
+        self._models = models
+        super().__init__(
+            api_keys, {"GET /models": self._list, "GET /models/{+}": self._get}
+        )
 
-    async def handle(self, request: SurfaceRequest, world: WorldMemory) -> Answer:
-        """
-        Return the list, or one of it.
-        """
-        keys = CallKeys(conversation=world.name, turn=0, attempt_number=1)
-        try:
-            value = self._value(request)
-        except ApiError as error:
-            return Answer(keys=keys, plan=error_plan(error, request.request_id))
-        return Answer(keys=keys, plan=_plan(value, request.request_id))
+    def _list(self, call: Call) -> Value:
+        del call
+        return {"object": "list", "data": [_model(name) for name in self._models]}
 
-    def _value(self, request: SurfaceRequest) -> dict[str, Any]:
-        check_api_key(request.api_key, self._api_keys)
-        if request.method not in {"GET", "HEAD"}:
-            raise wrong_method(request.method, f"/v1{request.path}")
+    def _get(self, call: Call) -> Value:
         # An id may hold slashes, sent as they are or encoded.
-        model = request.path.removeprefix(PATH).strip("/").replace("%2F", "/")
-        if not model:
-            return {"object": "list", "data": [_model(name) for name in self._models]}
+        model = unquote(call.ids["rest"])
         if model not in self._models:
             raise unknown_model_id(model)
         return _model(model)
@@ -76,13 +49,3 @@ def _model(name: str) -> dict[str, Any]:
         "created": _CREATED_S,
         "owned_by": _OWNER,
     }
-
-
-def _plan(value: dict[str, Any], request_id: str) -> Plan:
-    body = orjson.dumps(value)
-    headers = (
-        JSON_CONTENT,
-        ("content-length", str(len(body))),
-        *standard_headers(request_id),
-    )
-    return (Head(200, headers), Chunk(body), End())

@@ -48,6 +48,8 @@ class SurfaceRequest:
     """The clock's monotonic seconds."""
 
     received_wall_s: float
+    is_reused: bool = False
+    """The connection has served a request before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,25 @@ class Latency(Protocol):
         """
         Return the wait before the nth paced chunk, counted from 0.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """
+    What a request takes out of its account.
+    """
+
+    model: str
+    prompt_tokens: int
+    completion_tokens_max: int = 0
+    """What the request allows the model to say, else what it does say."""
+
+    @property
+    def tokens(self) -> int:
+        """
+        All of them.
+        """
+        return self.prompt_tokens + self.completion_tokens_max
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +138,12 @@ class Answer:
 
     script_error: str | None = None
     """A template failed: the text of the event ``script_error``."""
+
+    fails: bool = False
+    """The answer itself says that there is no reply, whatever its status is."""
+
+    demand: Demand | None = None
+    """What it takes out of the quotas; None is one request and no tokens."""
 
     def facts_of(self, reply: Any) -> Facts:
         """

@@ -3,15 +3,18 @@ The OpenAI shapes: requests, replies, errors, streams.
 """
 
 from mock_server.wire.chunks import StreamForm, chunk_plan
-from mock_server.wire.completions import completion_plan
+from mock_server.wire.completions import completion_plan, completion_value, usage_value
 from mock_server.wire.errors import (
     ApiError,
+    FailureForm,
     check_api_key,
     error_body,
     error_plan,
     invalid_url,
     mask_key,
+    no_model_given,
     scripted_error,
+    unknown_model,
     unknown_model_id,
     wrong_method,
 )
@@ -22,11 +25,13 @@ from mock_server.wire.plan import (
     Close,
     CutAfter,
     End,
+    EndIf,
     Hang,
     Head,
     Pace,
     Part,
     Plan,
+    Repeat,
     Reset,
     Step,
     Wait,
@@ -51,12 +56,19 @@ from mock_server.wire.request import (
     JsonObjectFormat,
     JsonSchemaResponseFormat,
     Message,
+    StreamOptions,
     Tool,
     ToolMessage,
     UserMessage,
     text_of,
 )
-from mock_server.wire.tokens import count_tokens, usage_of
+from mock_server.wire.tokens import (
+    completion_tokens,
+    count_tokens,
+    prompt_tokens,
+    truncate,
+)
+from mock_server.wire.too_long import context_too_long, prompt_too_long
 
 __all__ = [
     "JSON_CONTENT",
@@ -71,6 +83,8 @@ __all__ = [
     "CustomTool",
     "CutAfter",
     "End",
+    "EndIf",
+    "FailureForm",
     "FinishReason",
     "FunctionCall",
     "FunctionChoice",
@@ -83,11 +97,13 @@ __all__ = [
     "Pace",
     "Part",
     "Plan",
+    "Repeat",
     "Reply",
     "ReplyToolCall",
     "Reset",
     "Step",
     "StreamForm",
+    "StreamOptions",
     "Tool",
     "ToolKind",
     "ToolMessage",
@@ -98,16 +114,24 @@ __all__ = [
     "check_api_key",
     "chunk_plan",
     "completion_plan",
+    "completion_tokens",
+    "completion_value",
+    "context_too_long",
     "count_tokens",
     "error_body",
     "error_plan",
     "invalid_url",
     "mask_key",
+    "no_model_given",
     "parse_chat_request",
+    "prompt_tokens",
+    "prompt_too_long",
     "scripted_error",
     "standard_headers",
     "text_of",
+    "truncate",
+    "unknown_model",
     "unknown_model_id",
-    "usage_of",
+    "usage_value",
     "wrong_method",
 ]

@@ -13,9 +13,10 @@ import orjson
 
 from mock_server.wire.completions import usage_value
 from mock_server.wire.headers import EVENT_STREAM_CONTENT, answer_headers
+from mock_server.wire.logprobs import logprobs_value
 from mock_server.wire.plan import Chunk, End, Head, Pace, Part, Plan
 from mock_server.wire.reply import Choice, Reply, ReplyToolCall, ToolKind
-from mock_server.wire.tokens import cut_arguments, cut_text
+from mock_server.wire.tokens import cut_arguments, cut_text, cut_tokens
 
 DONE = b"data: [DONE]\n\n"
 
@@ -46,19 +47,36 @@ def _chunks(reply: Reply, form: StreamForm) -> Iterator[Chunk]:
     encoder = _EventEncoder(reply, form)
     is_first = True
     for index, choice in enumerate(reply.choices):
-        for part, delta in _deltas(choice):
+        for part, delta in _deltas(choice, shows_tokens=reply.top_logprobs is not None):
             pace = Pace.TOKEN
             if part is Part.START:
                 pace = Pace.FIRST_TOKEN if is_first else Pace.NONE
                 is_first = False
-            yield Chunk(encoder.delta(index, delta), pace, part)
+            logprobs = _logprobs_of(delta, reply.top_logprobs)
+            yield Chunk(encoder.delta(index, delta, logprobs=logprobs), pace, part)
         finish = encoder.delta(index, {}, finish_reason=choice.finish_reason)
         yield Chunk(finish, Pace.NONE, Part.FINISH)
     if form.include_usage:
         yield Chunk(encoder.usage(), Pace.NONE, Part.USAGE)
 
 
-def _deltas(choice: Choice) -> Iterator[tuple[Part, dict[str, Any]]]:
+def _logprobs_of(delta: dict[str, Any], top_logprobs: int | None) -> Any:
+    """
+    Return the log probabilities that go with a piece of text or of a refusal.
+    """
+    if top_logprobs is None or "tool_calls" in delta:
+        return None
+    values = {
+        name: logprobs_value(delta[name], top_logprobs)
+        for name in ("content", "refusal")
+        if delta.get(name) is not None
+    }
+    return {"content": None, "refusal": None, **values}
+
+
+def _deltas(
+    choice: Choice, *, shows_tokens: bool
+) -> Iterator[tuple[Part, dict[str, Any]]]:
     """
     Return what each event of a choice adds, the finish excepted.
     """
@@ -81,9 +99,10 @@ def _deltas(choice: Choice) -> Iterator[tuple[Part, dict[str, Any]]]:
     elif choice.text is not None:
         start |= {"content": "", "refusal": None}
     yield Part.START, start
-    for piece in cut_text(choice.text or ""):
+    cut = cut_tokens if shows_tokens else cut_text
+    for piece in cut(choice.text or ""):
         yield Part.DELTA, {"content": piece}
-    for piece in cut_text(choice.refusal or ""):
+    for piece in cut(choice.refusal or ""):
         yield Part.DELTA, {"refusal": piece}
     for index, call in enumerate(choice.tool_calls):
         yield Part.DELTA, {"tool_calls": [_call_start(index, call)]}
@@ -135,7 +154,12 @@ class _EventEncoder:
         self._usage_key = b',"usage":null' if form.include_usage else b""
 
     def delta(
-        self, index: int, delta: dict[str, Any], *, finish_reason: str | None = None
+        self,
+        index: int,
+        delta: dict[str, Any],
+        *,
+        finish_reason: str | None = None,
+        logprobs: Any = None,
     ) -> bytes:
         """
         Return an event with a piece of a choice.
@@ -146,7 +170,9 @@ class _EventEncoder:
                 self._start,
                 b'[{"index":%d,"delta":' % index,
                 encoded,
-                b',"logprobs":null,"finish_reason":',
+                b',"logprobs":',
+                orjson.dumps(logprobs),
+                b',"finish_reason":',
                 orjson.dumps(finish_reason),
                 b"}]",
                 self._usage_key,

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from mock_server.wire.headers import JSON_CONTENT, answer_headers
+from mock_server.wire.logprobs import logprobs_value
 from mock_server.wire.plan import Chunk, End, Head, Pace, Plan
 from mock_server.wire.reply import Choice, Reply, ReplyToolCall, ToolKind, Usage
 
@@ -24,7 +25,7 @@ def completion_value(reply: Reply) -> dict[str, Any]:
             {
                 "index": index,
                 "message": message_value(choice),
-                "logprobs": None,
+                "logprobs": choice_logprobs(choice, reply.top_logprobs),
                 "finish_reason": choice.finish_reason,
             }
             for index, choice in enumerate(reply.choices)
@@ -45,6 +46,19 @@ def message_value(choice: Choice) -> dict[str, Any]:
     message["refusal"] = choice.refusal
     message["annotations"] = []
     return message
+
+
+def choice_logprobs(choice: Choice, top_logprobs: int | None) -> dict[str, Any] | None:
+    """
+    Return the log probabilities of a choice, if they are asked for.
+    """
+    if top_logprobs is None:
+        return None
+    texts = {"content": choice.text, "refusal": choice.refusal}
+    return {
+        name: None if text is None else logprobs_value(text, top_logprobs)
+        for name, text in texts.items()
+    }
 
 
 def tool_call_value(call: ReplyToolCall) -> dict[str, Any]:

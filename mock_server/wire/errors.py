@@ -6,6 +6,7 @@ The envelope has always all four keys: ``message``, ``type``, ``param``, ``code`
 
 import math
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 import orjson
@@ -43,6 +44,24 @@ _SHOWN_KEY_START, _SHOWN_KEY_END = 5, 2
 _MASKED_KEY_MIN = 12
 
 
+class FailureForm(StrEnum):
+    """
+    How a stream of the Responses API tells that the response failed.
+    """
+
+    NESTED = "nested"
+    """An ``error`` event with an ``error`` object in it, then ``response.failed``."""
+
+    FLAT = "flat"
+    """The documented form: the ``error`` event holds code and message itself."""
+
+    FAILED_ONLY = "failed_only"
+    """Only ``response.failed``."""
+
+    ERROR_ONLY = "error_only"
+    """Only the nested ``error`` event, and the stream ends."""
+
+
 class ApiError(Exception):
     """
     A request that the API refuses.
@@ -57,6 +76,7 @@ class ApiError(Exception):
         param: str | None = None,
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
+        failure: FailureForm | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -65,6 +85,8 @@ class ApiError(Exception):
         self.param = param
         self.code = code
         self.headers = tuple((headers or {}).items())
+        self.failure = failure
+        """How an answer tells it that can fail after it has begun; None: at once."""
 
 
 def error_value(error: ApiError) -> dict[str, Any]:
@@ -203,6 +225,7 @@ def scripted_error(
     code: str | None,
     retry_after_s: float | None,
     headers: Mapping[str, str],
+    failure: FailureForm | None = None,
 ) -> ApiError:
     """
     Return the error that a script asks for; what it leaves out is as the API has it.
@@ -227,4 +250,5 @@ def scripted_error(
         param=param,
         code=code,
         headers=extra,
+        failure=failure,
     )

@@ -6,6 +6,7 @@ writes it. Each step says only what happens; how long a paced chunk waits is sam
 by the exchange, so that a plan is the same for every latency.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -33,6 +34,9 @@ class Part(StrEnum):
 
     DELTA = "delta"
     """A piece of text, of arguments or of a refusal; or the start of a further call."""
+
+    FRAME = "frame"
+    """An event around the output: an item, or a part of one, begins or is done."""
 
     FINISH = "finish"
     """The event that carries the finish reason."""
@@ -75,10 +79,30 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeat:
+    """
+    The same bytes are sent again and again, until the client leaves.
+    """
+
+    data: bytes
+    interval_s: float
+    """The time before each; 0 sends as quickly as the client reads."""
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """
     The answer is complete; the connection may serve another request.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class EndIf:
+    """
+    The answer is complete here if, when it has come so far, nobody wants the rest.
+    """
+
+    is_over: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,5 +136,5 @@ class CutAfter:
     cut: Close | Reset
 
 
-Step = Head | Chunk | Wait | End | Close | Reset | Hang | CutAfter
+Step = Head | Chunk | Wait | Repeat | End | EndIf | Close | Reset | Hang | CutAfter
 Plan = tuple[Step, ...]

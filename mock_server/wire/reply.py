@@ -52,6 +52,9 @@ class Choice:
     text: str | None = None
     tool_calls: tuple[ReplyToolCall, ...] = ()
     refusal: str | None = None
+    reasoning: str | None = None
+    """What the model thought, summarised; only the Responses API shows it."""
+
     finish_reason: str | None = FinishReason.STOP
 
 
@@ -81,6 +84,8 @@ class Reply(Choice):
     usage: Usage
     system_fingerprint: str
     others: tuple[Choice, ...] = ()
+    top_logprobs: int | None = None
+    """How many likely tokens are shown at each place; None shows no probabilities."""
 
     @property
     def choices(self) -> tuple[Choice, ...]:

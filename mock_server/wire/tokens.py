@@ -1,14 +1,16 @@
 """
 How many tokens a text has, and how it is cut into pieces for a stream.
 
-Tokens are an estimate, the same everywhere: one for every four characters of text,
-rounded up; four more for every message and three for the reply's start. A stream cuts
-text at words, so that its pieces look like a model's.
+A text has the tokens that :mod:`mock_server.tokens` says; four more are counted for
+every message and three for the reply's start. A stream cuts text at words, so that its
+pieces look like a model's; at tokens, if their log probabilities are asked for.
 """
 
 import re
+from dataclasses import replace
 
-from mock_server.wire.reply import Choice, Usage
+from mock_server.tokens import CHARACTERS_PER_TOKEN, TOKENIZER
+from mock_server.wire.reply import Choice, FinishReason, ReplyToolCall
 from mock_server.wire.request import (
     AssistantMessage,
     ChatRequest,
@@ -17,7 +19,6 @@ from mock_server.wire.request import (
     text_of,
 )
 
-CHARACTERS_PER_TOKEN = 4
 TOKENS_PER_MESSAGE = 4
 TOKENS_PER_REPLY = 3
 
@@ -30,14 +31,14 @@ _ARGUMENTS_PIECE = re.compile(r"\w{1,12}|\W{1,4}")
 
 def count_tokens(text: str) -> int:
     """
-    Return the estimate for one text.
+    Return how many tokens a text has.
     """
-    return -(-len(text) // CHARACTERS_PER_TOKEN)
+    return TOKENIZER.count(text)
 
 
 def prompt_tokens(request: ChatRequest) -> int:
     """
-    Return the estimate for all that the model reads.
+    Return the tokens of all that the model reads.
     """
     tokens = TOKENS_PER_REPLY
     for message in request.messages:
@@ -60,20 +61,45 @@ def prompt_tokens(request: ChatRequest) -> int:
 
 def completion_tokens(choice: Choice) -> int:
     """
-    Return the estimate for one answer of the model.
+    Return the tokens of one answer of the model.
     """
-    tokens = count_tokens(choice.text or "") + count_tokens(choice.refusal or "")
+    said = (choice.text, choice.refusal, choice.reasoning)
+    tokens = sum(count_tokens(text) for text in said if text)
     for call in choice.tool_calls:
         tokens += count_tokens(call.name) + count_tokens(call.arguments)
     return tokens
 
 
-def usage_of(request: ChatRequest, choices: tuple[Choice, ...]) -> Usage:
+def truncate(choice: Choice, tokens_max: int | None) -> Choice:
     """
-    Return the estimate for a request and its answers.
+    Return what a model says that may say so many tokens and no more.
+
+    A call that is cut keeps its name: its arguments end in the middle.
     """
-    return Usage(
-        prompt_tokens(request), sum(completion_tokens(choice) for choice in choices)
+    if tokens_max is None or completion_tokens(choice) <= tokens_max:
+        return choice
+    left = max(0, tokens_max - count_tokens(choice.reasoning or ""))
+    text, refusal = choice.text, choice.refusal
+    if text is not None:
+        text = TOKENIZER.cut(text, left)
+        left -= count_tokens(text)
+    if refusal is not None:
+        refusal = TOKENIZER.cut(refusal, left)
+        left -= count_tokens(refusal)
+    calls: list[ReplyToolCall] = []
+    for call in choice.tool_calls:
+        left -= count_tokens(call.name)
+        if left <= 0:
+            break
+        arguments = TOKENIZER.cut(call.arguments, left)
+        left -= count_tokens(arguments)
+        calls.append(replace(call, arguments=arguments))
+    return replace(
+        choice,
+        text=text,
+        refusal=refusal,
+        tool_calls=tuple(calls),
+        finish_reason=FinishReason.LENGTH,
     )
 
 
@@ -89,6 +115,17 @@ def cut_arguments(arguments: str) -> list[str]:
     Return the pieces that a stream sends the arguments of a tool call in.
     """
     return _cut(arguments, _ARGUMENTS_PIECE)
+
+
+def cut_tokens(text: str) -> list[str]:
+    """
+    Return the pieces that a stream sends a text in whose tokens are all shown.
+    """
+    tokens = TOKENIZER.split(text)
+    size = -(-len(tokens) // PIECES_MAX) or 1
+    return [
+        "".join(tokens[start : start + size]) for start in range(0, len(tokens), size)
+    ]
 
 
 def _cut(text: str, piece: re.Pattern[str]) -> list[str]:

@@ -7,9 +7,11 @@ do not take some parameters.
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from mock_server.wire.errors import ApiError
 from mock_server.wire.request import (
+    AllowedToolsChoice,
     AssistantMessage,
     ChatRequest,
     CustomChoice,
@@ -79,10 +81,22 @@ def check_parameters(request: ChatRequest) -> None:
             "The 'stream_options' parameter is only allowed when 'stream' is enabled."
         )
         raise ApiError(text, param="stream_options")
+    if request.top_logprobs is not None and not request.logprobs:
+        text = (
+            "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled."
+        )
+        raise ApiError(text, param="top_logprobs")
     if isinstance(request.response_format, JsonObjectFormat):
         _check_says_json(request.messages)
-    if _REASONING_MODEL.match(request.model):
+    if is_reasoning_model(request.model):
         _check_reasoning_model(request)
+
+
+def is_reasoning_model(model: str) -> bool:
+    """
+    Say whether a model of that name thinks before it answers.
+    """
+    return _REASONING_MODEL.match(model) is not None
 
 
 def _says_nothing(message: AssistantMessage) -> bool:
@@ -128,6 +142,9 @@ def _check_choice(request: ChatRequest, tools: Sequence[Tool]) -> None:
             names = {t.function.name for t in tools if isinstance(t, FunctionTool)}
         case CustomChoice(custom=chosen):
             names = {t.custom.name for t in tools if not isinstance(t, FunctionTool)}
+        case AllowedToolsChoice(allowed_tools=allowed):
+            _check_allowed(allowed.tools, tools)
+            return
         case _:
             return
     if chosen.name not in names:
@@ -136,6 +153,26 @@ def _check_choice(request: ChatRequest, tools: Sequence[Tool]) -> None:
             "specified in the 'tools' parameter."
         )
         raise ApiError(text, param="tool_choice")
+
+
+def _check_allowed(allowed: Sequence[dict[str, Any]], tools: Sequence[Tool]) -> None:
+    offered = {
+        ("function", tool.function.name)
+        if isinstance(tool, FunctionTool)
+        else ("custom", tool.custom.name)
+        for tool in tools
+    }
+    for index, tool in enumerate(allowed):
+        kind = tool.get("type")
+        named = tool.get(str(kind))
+        name = named.get("name") if isinstance(named, dict) else None
+        if (kind, name) not in offered:
+            path = f"tool_choice.allowed_tools.tools[{index}]"
+            text = (
+                f"Invalid value for '{path}': no {kind} named '{name}' was specified "
+                "in the 'tools' parameter."
+            )
+            raise ApiError(text, param=path)
 
 
 def _check_says_json(messages: Sequence[Message]) -> None:

@@ -138,7 +138,7 @@ async def test_list_of_models(clock: LoopClock) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", CHAT, 405),
+        ("PUT", CHAT, 405),
         ("POST", "/v1/models", 405),
         ("GET", "/v1/models/gpt-9", 404),
     ],

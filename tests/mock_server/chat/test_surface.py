@@ -15,6 +15,8 @@ from mock_server.latency import LatencyProfile
 from mock_server.script import CompiledScript, script_of
 from mock_server.surfaces.chat_completions import ChatCompletions
 from mock_server.surfaces.ports import Answer, SurfaceRequest
+from mock_server.surfaces.scripted import ScriptedModel
+from mock_server.surfaces.stored_completions import StoredCompletions
 from mock_server.wire import Chunk, Head
 
 T = TypeVar("T")
@@ -61,7 +63,10 @@ class Api:
         self, *, seed: int = 7, world: str = "world-1", script: str = SCRIPT
     ) -> None:
         compiled = CompiledScript.of(script_of(parse_document(script, file="s")))
-        self.surface = ChatCompletions(compiled, draws=Draws(seed))
+        self.surface = ChatCompletions(
+            ScriptedModel(compiled, draws=Draws(seed)),
+            StoredCompletions(None, completions_max=10),
+        )
         self.world = World(world)
 
     def ask(
@@ -241,6 +246,7 @@ def test_facts_of_a_request(api: Api) -> None:
 
     assert answer.received == {
         "model": "gpt-4o",
+        "message": "go",
         "stream": True,
         "offered_tools": ["f"],
         "tool_results": [{"tool_call_id": "c", "content": "22"}],

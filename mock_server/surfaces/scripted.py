@@ -1,0 +1,381 @@
+"""
+The model behind every surface that asks one: the script, or the API's own rules.
+
+A surface parses its own request into a chat and encodes the reply in its own shape;
+what lies between is the same for all of them.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from mock_server.draws import Draws
+from mock_server.hashes import sha256_of
+from mock_server.latency import LatencyProfile, profile_of
+from mock_server.quotas import window_of
+from mock_server.script import (
+    CallNames,
+    CompiledScript,
+    ConversationName,
+    Conversations,
+    Decision,
+    DrawnReply,
+    ScriptError,
+    Seen,
+    finish_reason_of,
+    is_custom,
+    name_conversation,
+    obey_choice,
+)
+from mock_server.surfaces.ports import (
+    Answer,
+    CallKeys,
+    Demand,
+    Facts,
+    SurfaceRequest,
+    WorldMemory,
+)
+from mock_server.wire import (
+    ApiError,
+    ChatRequest,
+    Choice,
+    Plan,
+    Reply,
+    ReplyToolCall,
+    ToolKind,
+    Usage,
+    check_api_key,
+    completion_tokens,
+    context_too_long,
+    error_plan,
+    no_model_given,
+    prompt_tokens,
+    truncate,
+    unknown_model,
+)
+from mock_server.wire.shape import refuse_type
+
+TooLong = Callable[[int, int, int], ApiError]
+"""Says that a window is too small for a prompt and what is to follow it."""
+
+_MESSAGE_TOLD_MAX: Final = 4096
+_COMPLETION_ID_LENGTH: Final = 29
+_FINGERPRINT_LENGTH: Final = 10
+_MODELS_KEPT_MAX: Final = 256
+_NO_TURN: Final = 0
+
+
+class ScriptedModel:
+    """
+    Replies to chats as the script says.
+
+    Args:
+        script: The rules, compiled once and the same for all worlds.
+        draws: Mints the ids.
+    """
+
+    def __init__(self, script: CompiledScript, *, draws: Draws) -> None:
+        upstream = script.script.upstream
+        self._script = script
+        self._draws = draws
+        self.api_keys = upstream.api_keys
+        self._windows = upstream.quotas.context_windows
+        self.is_strict = upstream.strict
+        self.models = None if upstream.models is None else frozenset(upstream.models)
+        self._latencies: Mapping[int, LatencyProfile] = {
+            rule.number: profile_of(rule.rule.latency)
+            for rule in script.rules
+            if rule.rule.latency is not None
+        }
+        self.fingerprint_of = lru_cache(_MODELS_KEPT_MAX)(self._mint_fingerprint)
+
+    def check_api_key(self, request: SurfaceRequest) -> None:
+        """
+        Refuse a request without a key, or with one that is not accepted.
+
+        Raises:
+            ApiError: 401.
+        """
+        check_api_key(request.api_key, self.api_keys)
+
+    def model_of(self, body: Mapping[str, Any]) -> str:
+        """
+        Return the model that a body names.
+
+        Raises:
+            ApiError: It names none, or one that does not exist.
+        """
+        model = body.get("model")
+        if model is None or model == "":
+            raise no_model_given()
+        if not isinstance(model, str):
+            refuse_type("a string", model, "model")
+        self.check_model(model)
+        return model
+
+    def check_model(self, model: str) -> None:
+        """
+        Refuse a model that does not exist.
+
+        Raises:
+            ApiError: 404.
+        """
+        if self.models is not None and model not in self.models:
+            raise unknown_model(model)
+
+    def check_window(
+        self, model: str, prompt: int, completion: int, too_long: TooLong
+    ) -> None:
+        """
+        Refuse what the model cannot hold.
+
+        Raises:
+            ApiError: What ``too_long`` makes of it.
+        """
+        window = window_of(model, self._windows)
+        if window is not None and prompt + completion > window:
+            raise too_long(window, prompt, completion)
+
+    def reply_to(
+        self,
+        chat: ChatRequest,
+        request: SurfaceRequest,
+        world: WorldMemory,
+        *,
+        encode: Callable[[Reply], Plan],
+        name: ConversationName | None = None,
+        id_prefix: str = "chatcmpl-",
+        too_long: TooLong = context_too_long,
+        on_reply: Callable[[Reply], None] | None = None,
+        on_error: Callable[[ApiError], None] | None = None,
+        prompt: int | None = None,
+    ) -> Answer:
+        """
+        Return what the script makes of a chat.
+
+        Args:
+            chat: What is asked, whichever surface asks it.
+            request: The request that asks it; its body tells attempts apart.
+            world: Whose cursors move.
+            encode: Makes the surface's own plan of the reply.
+            name: The conversation; by default what the chat itself tells of it.
+            id_prefix: What the reply's id starts with.
+            too_long: Says that the model cannot hold the chat.
+            on_reply: Told the reply if no fault prevents that it comes to be.
+            on_error: Told the error that the script gives instead of a reply.
+            prompt: Tokens of what is asked; by default those of the chat.
+        """
+        seen = Seen(chat, request.headers)
+        if name is None:
+            name = name_conversation(seen, request.trace_id)
+        conversation = world.recall(Conversations, Conversations).open(name.key)
+        attempt = conversation.count_attempt(seen.turn, request.body)
+        keys = CallKeys(
+            conversation=name.key,
+            turn=seen.turn,
+            attempt_number=attempt,
+            ambiguous=attempt > 1 and not name.is_unique,
+        )
+        if prompt is None:
+            prompt = prompt_tokens(chat)
+        asked: dict[str, Any] = {"keys": keys, "received": received_facts(seen)}
+        try:
+            self.check_window(chat.model, prompt, completion_max(chat) or 0, too_long)
+            names = CallNames(name.key, attempt)
+            decision = self._script.decide(seen, names, conversation)
+        except ApiError as error:
+            return Answer(**asked, plan=error_plan(error, request.request_id))
+        except ScriptError as error:
+            plan = error_plan(_script_error(error), request.request_id)
+            return Answer(**asked, plan=plan, script_error=str(error))
+        rule = None if decision.rule is None else decision.rule.number
+        asked["rule"] = rule
+        asked["latency"] = None if rule is None else self._latencies.get(rule)
+        asked["undelivered"] = decision.undelivered
+        if decision.drawn is None:
+            if on_error is not None and decision.error is not None:
+                on_error(decision.error)
+            return Answer(**asked, plan=_error_of(decision, request.request_id))
+        drawn = obey_choice(decision.drawn, seen)
+        place = self._place_of(request, world, keys)
+        reply = self._mint_reply(drawn, chat, request, place, prompt, id_prefix)
+        return Answer(
+            **asked,
+            reply=reply,
+            encode=encode,
+            describe=describe_reply,
+            effect=None if on_reply is None else _telling(on_reply, reply),
+            demand=_demand(chat, prompt, reply),
+        )
+
+    def refuse(
+        self, request: SurfaceRequest, error: ApiError, world: WorldMemory
+    ) -> Answer:
+        """
+        Answer a request of which nothing but its bytes is known.
+        """
+        key = request.trace_id or "refused"
+        conversation = world.recall(Conversations, Conversations).open(key)
+        attempt = conversation.count_attempt(_NO_TURN, request.body)
+        return Answer(
+            keys=CallKeys(
+                conversation=key,
+                turn=_NO_TURN,
+                attempt_number=attempt,
+                ambiguous=attempt > 1 and request.trace_id is None,
+            ),
+            plan=error_plan(error, request.request_id),
+        )
+
+    @staticmethod
+    def _place_of(
+        request: SurfaceRequest, world: WorldMemory, keys: CallKeys
+    ) -> tuple[str | int, ...]:
+        # Without the body two different requests of one turn would share their ids.
+        body = sha256_of(request.body)
+        return (world.name, keys.conversation, keys.turn, keys.attempt_number, body)
+
+    def _mint_reply(
+        self,
+        drawn: DrawnReply,
+        chat: ChatRequest,
+        request: SurfaceRequest,
+        place: tuple[str | int, ...],
+        prompt: int,
+        id_prefix: str,
+    ) -> Reply:
+        """
+        Give the reply its ids, which the seed, the keys and the body decide.
+        """
+        first, *others = [
+            self._mint_choice(drawn, chat, (*place, index))
+            for index in range(chat.n or 1)
+        ]
+        completion = sum(map(completion_tokens, (first, *others)))
+        return Reply(
+            id=self._draws.mint(id_prefix, *place, length=_COMPLETION_ID_LENGTH),
+            created_s=int(request.received_wall_s),
+            model=chat.model,
+            text=first.text,
+            tool_calls=first.tool_calls,
+            refusal=first.refusal,
+            reasoning=first.reasoning,
+            finish_reason=first.finish_reason,
+            others=tuple(others),
+            usage=_usage(drawn, prompt, completion),
+            system_fingerprint=self.fingerprint_of(chat.model),
+            top_logprobs=(chat.top_logprobs or 0) if chat.logprobs else None,
+        )
+
+    def _mint_choice(
+        self, drawn: DrawnReply, chat: ChatRequest, place: tuple[str | int, ...]
+    ) -> Choice:
+        choice = Choice(
+            text=drawn.text,
+            tool_calls=self._mint_calls(drawn, chat, place),
+            refusal=drawn.refusal,
+            reasoning=drawn.reasoning,
+            finish_reason=finish_reason_of(drawn, chat),
+        )
+        return truncate(choice, completion_max(chat))
+
+    def _mint_calls(
+        self, drawn: DrawnReply, request: ChatRequest, place: tuple[str | int, ...]
+    ) -> tuple[ReplyToolCall, ...]:
+        return tuple(
+            ReplyToolCall(
+                call.id or self._draws.mint("call_", *place, number),
+                call.name,
+                call.arguments,
+                ToolKind.CUSTOM if is_custom(request, call.name) else ToolKind.FUNCTION,
+            )
+            for number, call in enumerate(drawn.tool_calls)
+        )
+
+    def _mint_fingerprint(self, model: str) -> str:
+        return self._draws.mint_hex(
+            "fp_", "fingerprint", model, length=_FINGERPRINT_LENGTH
+        )
+
+
+def completion_max(chat: ChatRequest) -> int | None:
+    """
+    Return how many tokens one choice may have, if the request says so.
+    """
+    return (
+        chat.max_tokens
+        if chat.max_completion_tokens is None
+        else chat.max_completion_tokens
+    )
+
+
+def describe_reply(reply: Reply) -> Facts:
+    """
+    Return what the event of the end says of a reply.
+    """
+    facts: dict[str, Any] = {"finish_reason": reply.finish_reason}
+    if reply.tool_calls:
+        facts["tool_calls"] = [
+            {"tool_call_id": call.id, "name": call.name, "arguments": call.arguments}
+            for call in reply.tool_calls
+        ]
+    if reply.text is not None:
+        facts["text"] = reply.text
+    if reply.refusal is not None:
+        facts["refusal"] = reply.refusal
+    return facts
+
+
+def received_facts(seen: Seen) -> Facts:
+    """
+    Return what the event of the start says of a chat.
+    """
+    facts: dict[str, Any] = {
+        "model": seen.model,
+        "message": seen.user_text[:_MESSAGE_TOLD_MAX],
+        "stream": seen.stream,
+        "offered_tools": list(seen.tools),
+        "tool_results": [
+            {"tool_call_id": result.tool_call_id, "content": result.content}
+            for result in seen.results
+        ],
+    }
+    if seen.tag is not None:
+        facts["tag"] = seen.tag
+    return facts
+
+
+def _telling(on_reply: Callable[[Reply], None], reply: Reply) -> Callable[[], Facts]:
+    def tell() -> Facts:
+        on_reply(reply)
+        return {}
+
+    return tell
+
+
+def _error_of(decision: Decision, request_id: str) -> Plan:
+    return () if decision.error is None else error_plan(decision.error, request_id)
+
+
+def _script_error(error: ScriptError) -> ApiError:
+    return ApiError(str(error), status=500, type="server_error", code="script_error")
+
+
+def _usage(drawn: DrawnReply, prompt: int, completion: int) -> Usage:
+    given = drawn.usage
+    if given is None:
+        return Usage(prompt, completion)
+    return Usage(
+        prompt if given.prompt_tokens is None else given.prompt_tokens,
+        completion if given.completion_tokens is None else given.completion_tokens,
+    )
+
+
+def _demand(chat: ChatRequest, prompt: int, reply: Reply) -> Demand:
+    allowed = completion_max(chat)
+    said = reply.usage.completion_tokens
+    return Demand(
+        model=chat.model,
+        prompt_tokens=prompt,
+        completion_tokens_max=said if allowed is None else allowed * (chat.n or 1),
+    )
