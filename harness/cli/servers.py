@@ -31,6 +31,9 @@ def mock(
         str | None, typer.Option(help="Guards /_mock/; needed off loopback.")
     ] = None,
     event_log: Annotated[Path | None, typer.Option(help="Write events here.")] = None,
+    speed: Annotated[
+        float, typer.Option(help="Divides every latency: 10 is ten times as fast.")
+    ] = 1.0,
     *,
     faults: Annotated[bool, typer.Option("--faults", help="List the faults.")] = False,
 ) -> None:
@@ -54,6 +57,7 @@ def mock(
             webhook_secret=webhook_secret,
             control_token=control_token,
             event_log=event_log,
+            speed=speed,
         )
     except MockOptionsError as error:
         raise UsageError(str(error)) from error
