@@ -1,5 +1,5 @@
 """
-Scenarios in real time: real processes, real sockets, real kills.
+The command from end to end: real processes, real sockets, real kills.
 """
 
 import signal
@@ -74,7 +74,7 @@ def test_an_outage_without_the_breaker_fails_and_names_the_first_attempt(
     The promise stays although the strategy is off: exit 1, with the evidence.
     """
     file = shortened("upstream-outage", 0.2, without_breaker)
-    finished = harness_command("run", str(file))
+    finished = harness_command("run", str(file), "--virtual")
 
     assert finished.exit_code == 1, finished.output
     broken = finished.entry("breaker.opens")
@@ -93,7 +93,7 @@ def test_an_outage_that_never_comes_decides_nothing(
     A rule that was never put to the test has not passed: exit 3.
     """
     finished = harness_command(
-        "run", str(shortened("upstream-outage", 0.15, without_fault))
+        "run", str(shortened("upstream-outage", 0.15, without_fault)), "--virtual"
     )
 
     assert finished.exit_code == 3, finished.output
