@@ -75,8 +75,8 @@ def compile_reply(reply: ReplyScript) -> Draw:
     if reply.auto:
         usage = reply.usage
         return lambda seen, _: draw_auto(seen, usage=usage)
-    parts = [reply.text, reply.refusal, reply.reasoning]
-    parts += [*(c.arguments for c in reply.tool_calls)]
+    texts = (reply.text, reply.refusal, reply.reasoning)
+    parts = [*texts, *(c.arguments for c in reply.tool_calls)]
     parts += [c.id for c in reply.tool_calls]
     render = _compile_answer(reply)
     if not any(map(has_template, parts)):
