@@ -103,8 +103,10 @@ class Mock:
             secret=self.options.webhook_secret,
             messages_max=core.limits.executions_max,
         )
-        self._emitter.use(script.webhook_emitter)
-        self._upstream = Upstream(script, core)
+        self._upstream = Upstream(script, core, self._emitter)
+        self._emitter.use(
+            script.webhook_emitter, subscribers=self._upstream.subscribers
+        )
         self._exchange.use_quotas(Quotas(script.upstream.quotas))
         self._exchange.use_profiles(_profiles_of(script))
         for world in core.worlds:

@@ -2,17 +2,29 @@
 The model API: all its surfaces, put together by hand.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mock_server.core import Core
+from mock_server.latency import profile_of
 from mock_server.router import Router
 from mock_server.script import CompiledScript, MockScript
+from mock_server.shelf import Shelf
+from mock_server.surfaces.api_events import Destination
 from mock_server.surfaces.chat_completions import ChatCompletions
 from mock_server.surfaces.models import Models
 from mock_server.surfaces.ports import Surface
+from mock_server.surfaces.responses import (
+    Conversations,
+    Memory,
+    Responses,
+    StoredResponses,
+)
 from mock_server.surfaces.scripted import ScriptedModel
 from mock_server.surfaces.stored_completions import StoredCompletions
 from mock_server.surfaces.unknown import Unknown
+from mock_server.surfaces.webhook_emitter import WebhookEmitter
+from mock_server.surfaces.webhook_endpoints import WebhookEndpoints
 
 
 class Upstream:
@@ -22,9 +34,10 @@ class Upstream:
     Args:
         script: What the model API does.
         core: The parts of the mock.
+        emitter: Tells of what happens later.
     """
 
-    def __init__(self, script: MockScript, core: Core) -> None:
+    def __init__(self, script: MockScript, core: Core, emitter: WebhookEmitter) -> None:
         compiled = CompiledScript.of(script)
         api_keys = script.upstream.api_keys
         limits = core.limits
@@ -33,17 +46,56 @@ class Upstream:
             api_keys, completions_max=limits.stored_completions_max
         )
         chat = ChatCompletions(model, stored)
-        self._shelves = {"stored_completions": stored.shelf}
+        memory = Memory(limits, clock=core.clock, draws=core.draws)
+        responses = Responses(
+            core,
+            model=model,
+            memory=memory,
+            announce=emitter.announce,
+            latency=profile_of(script.upstream.latency),
+            queue_s=script.upstream.background.queue_s,
+        )
+        stored_responses = StoredResponses(
+            api_keys,
+            memory=memory,
+            clock=core.clock,
+            announce=emitter.announce,
+            strict=script.upstream.strict,
+        )
+        self._endpoints = WebhookEndpoints(
+            api_keys,
+            emitter=emitter,
+            clock=core.clock,
+            draws=core.draws,
+            endpoints_max=limits.webhook_endpoints_max,
+        )
+        self._shelves: dict[str, Shelf[Any]] = {
+            "stored_completions": stored.shelf,
+            "responses": memory.responses,
+            "conversations": memory.conversations,
+            "webhook_endpoints": self._endpoints.shelf,
+        }
         self._router = Router(
             [
                 ("POST /chat/completions", chat),
                 ("GET /chat/completions", stored),
                 ("/chat/completions/*", stored),
                 ("/chat/completions", chat),
+                ("/responses/*", stored_responses),
+                ("/responses", responses),
+                ("/conversations", Conversations(api_keys, memory=memory)),
+                ("/webhook_endpoints", self._endpoints),
+                ("/webhook_event_types", self._endpoints),
                 ("/models", Models(api_keys, script.upstream.listed_models)),
             ],
             otherwise=Unknown(),
         )
+
+    def subscribers(self, world: str, event_type: str) -> Sequence[Destination]:
+        """
+        Return who wants to be told of an event.
+        """
+        return self._endpoints.subscribers(world, event_type)
 
     def surface_at(self, method: str, path: str) -> Surface:
         """
