@@ -31,9 +31,10 @@ _SHADED_SHARE_MAX = 0.6
 """A fault that lasts nearly as long as the run would only grey everything."""
 
 _FAULT_COLOUR = "rgba(208, 52, 44, 0.13)"
-_ROWS: Final = (
+_LATENCY: Final[str] = "Latency from intended start, s"
+_ROWS: Final[tuple[tuple[str, float], ...]] = (
     ("Calls per second", 0.24),
-    ("Latency from intended start, s", 0.2),
+    (_LATENCY, 0.2),
     ("Circuits", 0.12),
     ("Upstream attempts per second", 0.2),
     ("Webhooks per second", 0.16),
@@ -63,24 +64,32 @@ _WEBHOOKS: Final = (
 """Series, label, colour and dash: two carriers for each line."""
 
 
-def run_figure(series: Series) -> dict[str, Any]:
+def run_figure(series: Series, *, shows_latency: bool = True) -> dict[str, Any]:
     """
     Return the picture of a run as plain plotly JSON values.
+
+    Args:
+        series: What is drawn.
+        shows_latency: Whether latencies are those of a machine; in virtual time they
+            are not.
     """
+    rows = [row for row in _ROWS if shows_latency or row[0] != _LATENCY]
     figure = make_subplots(
-        rows=len(_ROWS),
+        rows=len(rows),
         cols=1,
         shared_xaxes=True,
         vertical_spacing=0.035,
-        row_heights=[height for _, height in _ROWS],
-        subplot_titles=[title for title, _ in _ROWS],
+        row_heights=[height for _, height in rows],
+        subplot_titles=[title for title, _ in rows],
     )
     _add_lines(figure, series, row=1, lines=_CALLS)
-    _add_latency(figure, series)
-    _add_bands(figure, series.circuits, row=3, end_s=_end_s(series))
-    _add_lines(figure, series, row=4, lines=_UPSTREAM)
-    _add_lines(figure, series, row=5, lines=_WEBHOOKS)
-    _add_bands(figure, series.faults, row=6, end_s=_end_s(series))
+    if shows_latency:
+        _add_latency(figure, series)
+    below = len(rows) - 4
+    _add_bands(figure, series.circuits, row=below + 1, end_s=_end_s(series))
+    _add_lines(figure, series, row=below + 2, lines=_UPSTREAM)
+    _add_lines(figure, series, row=below + 3, lines=_WEBHOOKS)
+    _add_bands(figure, series.faults, row=below + 4, end_s=_end_s(series))
     for fault in series.faults:
         if fault.to_s - fault.from_s > _SHADED_SHARE_MAX * _end_s(series):
             continue
@@ -102,7 +111,7 @@ def run_figure(series: Series) -> dict[str, Any]:
         legend={"orientation": "h", "y": -0.06},
     )
     figure.update_xaxes(range=[0, _end_s(series)])
-    figure.update_xaxes(title_text="scenario time, s", row=len(_ROWS), col=1)
+    figure.update_xaxes(title_text="scenario time, s", row=len(rows), col=1)
     figure.update_yaxes(rangemode="tozero", automargin=True)
     values: dict[str, Any] = figure.to_plotly_json()
     return values

@@ -45,9 +45,10 @@ def report_html(summary: Mapping[str, Any], records: Sequence[Record]) -> str:
         for heading, key in _GROUPS
         if summary.get(key)
     ]
-    figure = orjson.dumps(
-        run_figure(series_of(records)), option=orjson.OPT_SERIALIZE_NUMPY
-    ).decode()
+    drawn = run_figure(
+        series_of(records), shows_latency=summary.get("mode") != "virtual"
+    )
+    figure = orjson.dumps(drawn, option=orjson.OPT_SERIALIZE_NUMPY).decode()
     return template.render(
         summary={"reason": "", "title": "", **summary},
         groups=groups,

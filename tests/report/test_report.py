@@ -141,3 +141,18 @@ def test_a_folder_without_a_run_is_refused_by_name(tmp_path: Path) -> None:
     """
     with pytest.raises(UsageError, match=r"summary\.json is missing"):
         load_run(tmp_path)
+
+
+def test_latencies_of_virtual_time_are_not_drawn(
+    summary: dict[str, Any], records: Records
+) -> None:
+    """
+    A machine that does not exist has no latency percentiles.
+    """
+    live = report_html({**summary, "mode": "live"}, records)
+    virtual = report_html({**summary, "mode": "virtual"}, records)
+
+    assert "Latency from intended start" in live
+    assert "latency p99" in live
+    assert "Latency from intended start" not in virtual
+    assert "latency p99" not in virtual
