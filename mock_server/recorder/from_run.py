@@ -178,7 +178,9 @@ def _faults_of(ended: Record) -> str:
 def _asked_of(received: Record) -> Asked:
     results = received.get("tool_results") or []
     said = received.get("message")
-    text = str(results[-1].get("content", "")) if results else str(said or "")
+    text = said if isinstance(said, str) else None
+    if results:
+        text = str(results[-1].get("content", ""))
     return Asked(
         conversation=str(received.get("conversation")),
         model=str(received.get("model")),

@@ -2,7 +2,7 @@
 What was recorded: a question, its answer, and how long that took.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +17,8 @@ class Asked:
     model: str
     turn: int
     last_role: str
-    last_text: str
-    """Without its tag."""
+    last_text: str | None
+    """Without its tag; None where it is not known."""
 
     user_texts: tuple[str, ...] = ()
     """What the user said, oldest first, without tags."""
@@ -71,6 +71,14 @@ class RecordedReply:
     completion_tokens: int | None = None
     error: RecordedError | None = None
 
+    @property
+    def without_ids(self) -> "RecordedReply":
+        """
+        The same but for the ids of its calls, which differ from chat to chat.
+        """
+        calls = tuple(replace(call, id="") for call in self.tool_calls)
+        return replace(self, tool_calls=calls)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
@@ -99,7 +107,7 @@ class Recorded:
         About what it takes in memory.
         """
         asked, reply = self.asked, self.reply
-        texts = [asked.last_text, *asked.user_texts, asked.system_text or ""]
+        texts = [asked.last_text or "", *asked.user_texts, asked.system_text or ""]
         texts += [reply.text or "", reply.refusal or ""]
         texts += [call.arguments for call in reply.tool_calls]
         return sum(map(len, texts)) + 8 * len(self.timing.inter_token_s)

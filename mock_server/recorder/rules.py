@@ -77,7 +77,7 @@ def _split(group: _Group, features: tuple[str, ...]) -> list[_Group]:
     """
     Tell the exchanges of a group apart as far as their answers ask for it.
     """
-    if not features or len({each.reply for each in group.members}) == 1:
+    if not features or len({each.reply.without_ids for each in group.members}) == 1:
         return [group]
     name, *rest = features
     feature = _FEATURES[name]
@@ -113,9 +113,12 @@ def _row(group: _Group, redact: Redactor) -> list[Values]:
     mine = [each for each in group.members if each.asked.conversation == conversation]
     # An answer that only repeats the one before needs no rule of its own.
     distinct = [next(same) for _, same in groupby(mine, key=lambda each: each.reply)]
+    # Many conversations must not share the ids of one of them.
+    is_shared = len(mine) < len(group.members)
     rules = []
     for each in distinct:
-        reply = _reply_values(each.reply, redact)
+        said = each.reply.without_ids if is_shared else each.reply
+        reply = _reply_values(said, redact)
         if each is not distinct[-1]:
             reply = {"sequence": [reply], "then": "next_rule"}
         rule: Values = {"match": _match_values(group, redact), "reply": reply}
@@ -155,10 +158,12 @@ def _match_values(group: _Group, redact: Redactor) -> Values:
     return match
 
 
-def _text_values(text: str, redact: Redactor) -> Values:
+def _text_values(text: str | None, redact: Redactor) -> Values:
     """
     Return a match for a text, with room where a secret stood.
     """
+    if text is None:
+        return {}
     redacted = redact(text)
     if redacted == text:
         return {"text": text}

@@ -127,6 +127,36 @@ def test_equal_answers_share_a_rule() -> None:
     assert len(rules_for(*same)) == 1
 
 
+def test_conversations_do_not_share_ids() -> None:
+    """
+    Calls keep their recorded ids only where one conversation made them.
+    """
+    once, *often = [
+        Recorded(
+            asked=exchange("", "a", conversation=str(number)).asked,
+            reply=RecordedReply(
+                tool_calls=(RecordedCall(id=f"call_{number}", name="f", arguments=""),)
+            ),
+            timing=Timing(),
+        )
+        for number in range(3)
+    ]
+
+    [alone], [shared] = rules_for(once), rules_for(*often)
+
+    assert alone["reply"]["tool_calls"][0]["id"] == "call_0"
+    assert "id" not in shared["reply"]["tool_calls"][0]
+
+
+def test_words_that_are_not_known_are_not_asked_for() -> None:
+    """
+    A log that does not say what the user said makes rules without it.
+    """
+    [rule] = rules_for(exchange("one", "a", last_text=None, user_texts=()))
+
+    assert rule["match"] == {"turn": 1, "last_message": {"role": "user"}}
+
+
 def test_the_order_of_one_conversation_is_kept() -> None:
     """
     What cannot be told apart is answered one after the other, then the last for ever.
