@@ -156,7 +156,11 @@ def parse_document(text: str, *, file: str) -> Document:
         problem = str(error).split("\n")[0] or "is not YAML"
         raise DocumentError([_whole_file(file, problem)]) from error
     places: dict[Path_, tuple[int, int]] = {}
-    data = _plain(tree, (), places)
+    try:
+        data = _plain(tree, (), places)
+    except RecursionError as error:
+        problem = "is nested too deeply, or holds itself"
+        raise DocumentError([_whole_file(file, problem)]) from error
     return Document(file=file, data=data, places=places)
 
 

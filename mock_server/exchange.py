@@ -2,11 +2,13 @@
 The life of a request: surface, faults, latency, bytes, and what is told of it.
 """
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any
+from weakref import WeakSet
 
 from aiohttp import web
 
@@ -55,6 +57,7 @@ class Exchange:
         self._profiles: Mapping[tuple[Target, str | None], LatencyProfile] = {}
         self._quotas = Quotas(QuotasScript())
         self._request_numbers = count(1)
+        self._used: WeakSet[asyncio.Transport] = WeakSet()
 
     def use_profiles(
         self, profiles: Mapping[tuple[Target, str | None], LatencyProfile]
@@ -112,9 +115,19 @@ class Exchange:
             api_key=api_key_of(http.headers),
             received_s=core.clock.monotonic(),
             received_wall_s=core.clock.wall(),
-            # What aiohttp calls keep-alive is set by the first answer.
-            is_reused=bool(getattr(http.protocol, "_keepalive", False)),
+            is_reused=self._note_use(http),
         )
+
+    def _note_use(self, http: web.BaseRequest) -> bool:
+        """
+        Say whether the connection was used before, as far as faults have to know.
+        """
+        transport = http.transport
+        if transport is None or not len(self._core.injector):
+            return False
+        is_reused = transport in self._used
+        self._used.add(transport)
+        return is_reused
 
     def _world_of(self, request: SurfaceRequest) -> World:
         if request.api_key:

@@ -254,8 +254,7 @@ class Injector:
             _is_meant(active, moment)
             and is_due(script, moment.scenario_s)
             and (
-                script.attempts is None
-                or moment.keys.attempt_number in script.attempts
+                script.attempts is None or moment.keys.attempt_number in script.attempts
             )
             and self._lands(script.one_of, moment)
             and self._lasts(active, moment)

@@ -202,6 +202,13 @@ class PlanWriter:
                 await self._wait(delay_s)
             case Repeat():
                 await self._repeat(step)
+            case CutAfter():
+                pass
+            case _:
+                await self._write_end(step)
+
+    async def _write_end(self, step: End | EndIf | Close | Reset | Hang) -> None:
+        match step:
             case End():
                 await self._end()
             case EndIf(is_over=is_over):
@@ -215,8 +222,6 @@ class PlanWriter:
                 await self._flush()
                 await self._closing.wait()
                 self._note_end(Outcome.HUNG)
-            case CutAfter():
-                pass
             case _:
                 assert_never(step)
 

@@ -43,11 +43,8 @@ _UPSTREAM_ERRORS = {
         "rate_limit_exceeded",
         "Rate limit reached on requests per min (RPM). Please try again later.",
     ),
-    503: (
-        "server_error",
-        None,
-        _OVERLOADED,
-    ),
+    503: ("server_error", None, _OVERLOADED),
+    529: ("server_error", None, _OVERLOADED),
 }
 _SERVER_ERROR = ("server_error", None, _SERVER_FAILED)
 _CLIENT_ERROR = ("invalid_request_error", None, "The request was not accepted.")
@@ -63,6 +60,7 @@ def error_plan(
     error_type: str | None = None,
     code: str | None = None,
     message: str | None = None,
+    param: str | None = None,
     headers: tuple[tuple[str, str], ...] = (),
 ) -> Plan:
     """
@@ -76,7 +74,7 @@ def error_plan(
         error = {
             "message": text,
             "type": error_type or known_type,
-            "param": None,
+            "param": param,
             "code": code or (known_code if error_type is None else None),
         }
     else:

@@ -2,15 +2,9 @@
 Every fault there is, by name.
 """
 
-import inspect
-import textwrap
 import types
-import typing
-from collections.abc import Iterable, Mapping
-from enum import Enum
+from collections.abc import Mapping
 from typing import Any, Final
-
-from pydantic.fields import FieldInfo
 
 from mock_server.faults.answers import (
     EmptyBody,
@@ -21,12 +15,26 @@ from mock_server.faults.answers import (
     RedirectTo,
     Status,
 )
+from mock_server.faults.api_errors import (
+    ContentFiltered,
+    ContextLengthExceeded,
+    ErrorIn200,
+    InvalidApiKey,
+    ModelNotFound,
+    RateLimitHeaders,
+    Redirect,
+    ServerOverloaded,
+)
 from mock_server.faults.connection import (
     BlackHole,
     CloseBeforeHeaders,
+    CutAtByte,
     Disconnect,
+    Refuse,
     ResetBeforeHeaders,
+    ResetInBody,
     SlowHeaders,
+    StaleKeepAlive,
 )
 from mock_server.faults.emitter import (
     BadSignature,
@@ -41,45 +49,198 @@ from mock_server.faults.emitter import (
     UnknownCall,
     WrongSecret,
 )
+from mock_server.faults.endpoint import DownFor, EndlessBody, GzipBomb
+from mock_server.faults.event_fields import (
+    ChangingId,
+    LateToolName,
+    MissingIndex,
+    ModelName,
+    SplitToolName,
+    UsageFault,
+    WrongIndex,
+)
+from mock_server.faults.events import (
+    DoneWithoutFinish,
+    DropEvent,
+    DuplicateEvent,
+    EmptyDeltas,
+    ErrorEvent,
+    GiantEvent,
+    MissingDone,
+    ReorderEvents,
+    StallWithComments,
+)
 from mock_server.faults.fault import Fault, Target
+from mock_server.faults.headers import (
+    BadGzip,
+    ContentLength,
+    HeaderFlood,
+    RequestId,
+    WrongContentType,
+)
+from mock_server.faults.message_forms import (
+    Choices,
+    Content,
+    FinishReasonFault,
+    LegacyFunctionCall,
+    PromptInjection,
+    ReasoningOnly,
+    Refusal,
+)
 from mock_server.faults.model_output import Arguments, UnknownTool
+from mock_server.faults.pacing import Bandwidth, Drip, Framing, Split
+from mock_server.faults.rivals import (
+    BodyReserialized,
+    Compressed,
+    Early,
+    Garbage,
+    Oversized,
+    Reorder,
+    ReplayedId,
+    RetiredSecret,
+    SameIdOtherBody,
+)
+from mock_server.faults.schema_violation import SchemaViolation
 from mock_server.faults.stream import MalformedEvent, NotJson, Stall, Truncate
 from mock_server.faults.tool_and_endpoint import LostAck, LostReply, NeverAnswers, Slow
+from mock_server.faults.tool_calls import (
+    CallId,
+    DoomLoop,
+    FanOut,
+    ForcedToolIgnored,
+    NearMissTool,
+    ToolDespiteNone,
+    ToolNotOffered,
+)
+from mock_server.faults.tool_results import (
+    FinishesOutOfOrder,
+    HugeResult,
+    InjectionInResult,
+    StaleValue,
+    WrongValue,
+)
 
-_FAULTS: tuple[type[Fault], ...] = (
-    Status,
-    RateLimited,
-    QuotaExhausted,
-    HtmlPage,
-    EmptyBody,
-    RedirectTo,
-    BlackHole,
-    ResetBeforeHeaders,
-    CloseBeforeHeaders,
-    SlowHeaders,
-    Disconnect,
-    Truncate,
-    Stall,
-    MalformedEvent,
-    Arguments,
-    UnknownTool,
-    Slow,
-    NeverAnswers,
-    LostReply,
-    NotJson,
-    LostAck,
-    Gone,
-    Delay,
-    Duplicate,
-    Drop,
-    BadSignature,
-    MissingSignature,
-    WrongSecret,
-    StaleTimestamp,
-    FutureTimestamp,
-    BodyChanged,
-    RivalResult,
-    UnknownCall,
+FAMILIES: Final[Mapping[str, tuple[type[Fault], ...]]] = types.MappingProxyType(
+    {
+        "Answers of the API": (
+            Status,
+            RateLimited,
+            QuotaExhausted,
+            ContextLengthExceeded,
+            ModelNotFound,
+            InvalidApiKey,
+            ServerOverloaded,
+            ContentFiltered,
+            Redirect,
+            RedirectTo,
+            ErrorIn200,
+            HtmlPage,
+            EmptyBody,
+            NotJson,
+            WrongContentType,
+            ContentLength,
+            BadGzip,
+            HeaderFlood,
+            RequestId,
+            RateLimitHeaders,
+        ),
+        "Connection": (
+            Refuse,
+            CloseBeforeHeaders,
+            ResetBeforeHeaders,
+            ResetInBody,
+            BlackHole,
+            SlowHeaders,
+            Drip,
+            Bandwidth,
+            CutAtByte,
+            StaleKeepAlive,
+            EndlessBody,
+            GzipBomb,
+            DownFor,
+        ),
+        "Stream": (
+            Disconnect,
+            Truncate,
+            MissingDone,
+            DoneWithoutFinish,
+            Stall,
+            StallWithComments,
+            MalformedEvent,
+            ErrorEvent,
+            DuplicateEvent,
+            DropEvent,
+            ReorderEvents,
+            WrongIndex,
+            ChangingId,
+            Split,
+            Framing,
+            GiantEvent,
+            EmptyDeltas,
+            LateToolName,
+            SplitToolName,
+            MissingIndex,
+            UsageFault,
+        ),
+        "Model output": (
+            Arguments,
+            SchemaViolation,
+            UnknownTool,
+            NearMissTool,
+            ToolNotOffered,
+            ToolDespiteNone,
+            ForcedToolIgnored,
+            CallId,
+            DoomLoop,
+            FanOut,
+            LegacyFunctionCall,
+            FinishReasonFault,
+            Choices,
+            Content,
+            Refusal,
+            ReasoningOnly,
+            ModelName,
+            PromptInjection,
+        ),
+        "Tool backend": (
+            NeverAnswers,
+            Slow,
+            LostReply,
+            HugeResult,
+            InjectionInResult,
+            WrongValue,
+            StaleValue,
+            FinishesOutOfOrder,
+        ),
+        "Webhook endpoint": (LostAck, Gone),
+        "Webhook emitter": (
+            Delay,
+            Duplicate,
+            Drop,
+            Reorder,
+            Early,
+            BadSignature,
+            MissingSignature,
+            WrongSecret,
+            RetiredSecret,
+            BodyChanged,
+            BodyReserialized,
+            StaleTimestamp,
+            FutureTimestamp,
+            ReplayedId,
+            SameIdOtherBody,
+            RivalResult,
+            UnknownCall,
+            Compressed,
+            Oversized,
+            Garbage,
+        ),
+    }
+)
+"""All faults, each in the family where one looks for it first."""
+
+_FAULTS: tuple[type[Fault], ...] = tuple(
+    fault for family in FAMILIES.values() for fault in family
 )
 
 CATALOGUE: Final[Mapping[str, type[Fault]]] = types.MappingProxyType(
@@ -107,59 +268,3 @@ def build_fault(name: str, target: Target, parameters: Mapping[str, Any]) -> Fau
     if target not in fault.targets:
         raise KeyError(name)
     return fault.model_validate(dict(parameters))
-
-
-def describe_catalogue(*, width: int = 88) -> str:
-    """
-    Return the catalogue as ``--faults`` prints it.
-    """
-    return "\n".join(
-        line for fault in _FAULTS for line in (*_describe(fault, width), "")
-    )
-
-
-def _describe(fault: type[Fault], width: int) -> Iterable[str]:
-    surfaces = ", ".join(target for target in Target if target in fault.targets)
-    yield f"{fault.name}  [{surfaces}]"
-    text = " ".join((inspect.getdoc(fault) or "").replace("``", "").split())
-    yield from textwrap.wrap(
-        text, width, initial_indent="    ", subsequent_indent="    "
-    )
-    if fault.plain:
-        yield f"    Plain answers: {fault.plain.replace('`', '')}."
-    for name, field in fault.model_fields.items():
-        yield f"    - {name}: {_type_of(field)}, default {_default_of(field)}"
-
-
-def _type_of(field: FieldInfo) -> str:
-    if any("duration" in repr(part) for part in (field.metadata, field.annotation)):
-        return "duration"
-    return _type_name(field.annotation)
-
-
-def _type_name(annotation: Any) -> str:
-    if annotation is type(None):
-        return "null"
-    origin = typing.get_origin(annotation)
-    if origin is typing.Literal:
-        return " | ".join(map(str, typing.get_args(annotation)))
-    if origin in {types.UnionType, typing.Union}:
-        names = [_type_name(part) for part in typing.get_args(annotation)]
-        return " | ".join(names)
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return " | ".join(str(member.value) for member in annotation)
-    known = {float: "number", int: "whole number", str: "text", bool: "true | false"}
-    if annotation in known:
-        return known[annotation]
-    return "mapping" if origin is dict else "any value"
-
-
-def _default_of(field: FieldInfo) -> str:
-    default = field.get_default(call_default_factory=True, validated_data={})
-    if default is None:
-        return "null"
-    if isinstance(default, Enum):
-        return str(default.value)
-    if isinstance(default, float) and _type_of(field) == "duration":
-        return f"{default:g}s"
-    return str(default)

@@ -2,13 +2,13 @@
 Faults of the connection: it hangs, or it ends at the wrong moment.
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from mock_server.faults.fault import ANSWERING, Fault, FaultContext, Target
+from mock_server.faults.fault import ANSWERING, Fault, FaultContext, Level, Target
 from mock_server.units import Duration
-from mock_server.wire import Chunk, Close, CutAfter, End, Hang, Plan, Reset, Wait
+from mock_server.wire import Chunk, Close, CutAfter, End, Hang, Head, Plan, Reset, Wait
 
 
 class BlackHole(Fault):
@@ -117,6 +117,91 @@ class Disconnect(Fault):
         return (*_first_bytes(plan, self.after_bytes), cut)
 
 
+class ResetInBody(Fault):
+    """
+    Resets the connection (RST) at an exact event or byte; what came before has arrived.
+    """
+
+    name: ClassVar[str] = "reset_in_body"
+    targets: ClassVar[frozenset[Target]] = ANSWERING
+    breaks_answer: ClassVar[bool] = True
+    plain: ClassVar[str] = "half of the body, unless `byte` says more or less"
+
+    event: int = Field(default=2, ge=0)
+    """After how many events of a stream."""
+
+    byte: int | None = Field(default=None, ge=0)
+    """After how many bytes of the body instead, in a stream too."""
+
+    def on_plan(self, plan: Plan, context: FaultContext) -> Plan:
+        """
+        Return the plan up to the reset.
+        """
+        if context.stream and self.byte is None:
+            return (*_first_chunks(plan, self.event), Reset())
+        return (*_first_bytes(plan, self.byte), Reset())
+
+
+class CutAtByte(Fault):
+    """
+    Closes the connection after an exact number of bytes of the body.
+    """
+
+    name: ClassVar[str] = "cut_at_byte"
+    targets: ClassVar[frozenset[Target]] = ANSWERING
+    breaks_answer: ClassVar[bool] = True
+
+    byte: int = Field(default=100, ge=0)
+    """How many bytes are sent, in the middle of an event if need be."""
+
+    def on_plan(self, plan: Plan, context: FaultContext) -> Plan:
+        """
+        Return the plan up to that byte.
+        """
+        del context
+        return (*_first_bytes(plan, self.byte), Close())
+
+
+class StaleKeepAlive(Fault):
+    """
+    Closes a kept connection under the next request on it, without a byte.
+    """
+
+    name: ClassVar[str] = "stale_keep_alive"
+    targets: ClassVar[frozenset[Target]] = ANSWERING
+    prevents_effect: ClassVar[bool] = True
+    plain: ClassVar[str] = "a connection's first request is spared, in both forms"
+
+    how: Literal["close", "reset"] = "close"
+    """With FIN, or with RST."""
+
+    def fits(self, reply: Any, context: FaultContext) -> bool:
+        """
+        Say whether the connection was kept.
+        """
+        return context.is_reused and super().fits(reply, context)
+
+    def on_plan(self, plan: Plan, context: FaultContext) -> Plan:
+        """
+        Return a plan that ends at once.
+        """
+        del plan, context
+        return (Close() if self.how == "close" else Reset(),)
+
+
+class Refuse(Fault):
+    """
+    Closes the listener: nobody can connect, in no world, and who was connected is cut.
+
+    Control, tools and webhooks live on the second listener (``--control-port``).
+    """
+
+    name: ClassVar[str] = "refuse"
+    level: ClassVar[Level] = Level.LISTENER
+    targets: ClassVar[frozenset[Target]] = frozenset({Target.UPSTREAM})
+    plain: ClassVar[str] = "there is no answer of any form"
+
+
 def _first_chunks(plan: Plan, chunks_max: int) -> Plan:
     kept: Plan = ()
     chunks = 0
@@ -132,6 +217,8 @@ def _first_chunks(plan: Plan, chunks_max: int) -> Plan:
 
 
 def _first_bytes(plan: Plan, bytes_max: int | None) -> Plan:
+    if bytes_max == 0:
+        return tuple(step for step in plan if isinstance(step, Head))
     if bytes_max is None:
         bytes_max = sum(len(s.data) for s in plan if isinstance(s, Chunk)) // 2
     kept: Plan = ()

@@ -2,8 +2,9 @@
 A webhook on its way to the service, before it is signed and sent.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any, Self
 
 
 class Signing(StrEnum):
@@ -41,3 +42,18 @@ class Emission:
     content_type: str = "application/json"
     changed_body: bytes | None = None
     """Sent instead of the body that was signed."""
+
+    headers: tuple[tuple[str, str], ...] = ()
+    """Further headers."""
+
+    secret: str | None = None
+    """Signs it instead of the mock's own, if it is given."""
+
+    signs_changed: bool = False
+    """The signature covers the body that is sent, not the one that was meant."""
+
+    def replaced(self, **fields: Any) -> Self:
+        """
+        Return the emission with other fields.
+        """
+        return replace(self, **fields)

@@ -9,9 +9,9 @@ business.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from mock_server.faults.asked import Asked
 from mock_server.faults.emission import Emission
@@ -161,6 +161,14 @@ class Fault(BaseModel):
         """
         del context
         return emissions
+
+
+def _name_null(value: object) -> object:
+    return "null" if value is None else value
+
+
+NullIsName: Final = BeforeValidator(_name_null)
+"""In YAML ``null`` is no text; where it is the name of a form, it is taken for one."""
 
 
 def head_of(plan: Plan) -> Head | None:

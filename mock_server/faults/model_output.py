@@ -5,9 +5,9 @@ Faults in what the model says: tool calls that cannot be used as they are.
 import json
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from mock_server.faults.fault import Fault, FaultContext, Level, Target
+from mock_server.faults.fault import Fault, FaultContext, Level, NullIsName, Target
 
 
 class ArgumentsKind(StrEnum):
@@ -38,7 +38,16 @@ class ArgumentsKind(StrEnum):
     NOT_OBJECT = "not_object"
     """A list with the arguments in it."""
 
+    DEEP = "deep"
+    """A further key, 10,000 lists deep."""
 
+    HUGE = "huge"
+    """A further key with a text of 1 MB."""
+
+
+_LEVELS = 10_000
+_DEEP = "[" * _LEVELS + "]" * _LEVELS
+_HUGE = "x" * 1_000_000
 _QUOTED = "{'key':1}"
 """Where there is nothing to quote."""
 
@@ -61,6 +70,8 @@ def break_arguments(text: str, kind: ArgumentsKind) -> str:
         ArgumentsKind.EMPTY: "",
         ArgumentsKind.NULL: "null",
         ArgumentsKind.NOT_OBJECT: f"[{text}]",
+        ArgumentsKind.DEEP: f'{opened}{comma}"deep":{_DEEP}}}',
+        ArgumentsKind.HUGE: f'{opened}{comma}"huge":"{_HUGE}"}}',
     }
     return broken[kind]
 
@@ -89,7 +100,7 @@ class Arguments(Fault):
     targets: ClassVar[frozenset[Target]] = frozenset({Target.UPSTREAM})
     needs_tool_calls: ClassVar[bool] = True
 
-    kind: ArgumentsKind = ArgumentsKind.TRUNCATED
+    kind: Annotated[ArgumentsKind, NullIsName] = ArgumentsKind.TRUNCATED
     """What is wrong with them."""
 
     calls: Literal["all", "first"] = "all"

@@ -8,8 +8,9 @@ from typing import ClassVar
 from pydantic import Field
 
 from mock_server.faults.fault import ANSWERING, Fault, FaultContext, Target
+from mock_server.faults.sse import with_body
 from mock_server.units import Duration
-from mock_server.wire import Chunk, End, Hang, Head, Part, Plan, Wait
+from mock_server.wire import Chunk, End, Hang, Part, Plan, Wait
 
 
 class Truncate(Fault):
@@ -53,7 +54,7 @@ class Truncate(Fault):
     def _plain(self, plan: Plan) -> Plan:
         body = b"".join(step.data for step in plan if isinstance(step, Chunk))
         short = body[: int(len(body) * self.keep)]
-        return _with_body(plan, short)
+        return with_body(plan, short)
 
 
 class Stall(Fault):
@@ -137,25 +138,4 @@ class NotJson(Fault):
         Return the plan with the text as its body.
         """
         del context
-        return _with_body(plan, self.text.encode())
-
-
-def _with_body(plan: Plan, body: bytes) -> Plan:
-    """
-    Return a plan with another body, under a length that fits.
-    """
-    changed: Plan = ()
-    is_sent = False
-    for step in plan:
-        match step:
-            case Head(status=status, headers=headers):
-                kept = tuple(h for h in headers if h[0].lower() != "content-length")
-                length = ("content-length", str(len(body)))
-                changed += (Head(status, (*kept, length)),)
-            case Chunk():
-                if body and not is_sent:
-                    changed += (replace(step, data=body),)
-                is_sent = True
-            case _:
-                changed += (step,)
-    return changed
+        return with_body(plan, self.text.encode())
