@@ -7,12 +7,18 @@ from typing import Any
 
 from mock_server.core import Core
 from mock_server.latency import profile_of
+from mock_server.minting import Mint
 from mock_server.router import Router
 from mock_server.script import CompiledScript, MockScript
 from mock_server.shelf import Shelf
 from mock_server.surfaces.api_events import Destination
+from mock_server.surfaces.batches import Batches
 from mock_server.surfaces.chat_completions import ChatCompletions
+from mock_server.surfaces.completions import Completions
+from mock_server.surfaces.embeddings import Embeddings
+from mock_server.surfaces.files import Files
 from mock_server.surfaces.models import Models
+from mock_server.surfaces.moderations import Moderations
 from mock_server.surfaces.ports import Surface
 from mock_server.surfaces.responses import (
     Conversations,
@@ -46,6 +52,15 @@ class Upstream:
             api_keys, completions_max=limits.stored_completions_max
         )
         chat = ChatCompletions(model, stored)
+        embeddings = Embeddings(model)
+        completions = Completions(model)
+        moderations = Moderations(model, Mint(core.draws, things_max=limits.files_max))
+        files = Files(
+            api_keys,
+            Mint(core.draws, things_max=limits.files_max),
+            files_max=limits.files_max,
+            file_bytes_max=limits.file_bytes_max,
+        )
         memory = Memory(limits, clock=core.clock, draws=core.draws)
         responses = Responses(
             core,
@@ -69,8 +84,24 @@ class Upstream:
             draws=core.draws,
             endpoints_max=limits.webhook_endpoints_max,
         )
+        batches = Batches(
+            api_keys,
+            core,
+            script.upstream.batches,
+            files=files,
+            surfaces={
+                "/v1/responses": responses,
+                "/v1/chat/completions": chat,
+                "/v1/embeddings": embeddings,
+                "/v1/completions": completions,
+                "/v1/moderations": moderations,
+            },
+            announce=emitter.announce,
+        )
         self._shelves: dict[str, Shelf[Any]] = {
             "stored_completions": stored.shelf,
+            "files": files.shelf,
+            "batches": batches.shelf,
             "responses": memory.responses,
             "conversations": memory.conversations,
             "webhook_endpoints": self._endpoints.shelf,
@@ -86,6 +117,11 @@ class Upstream:
                 ("/conversations", Conversations(api_keys, memory=memory)),
                 ("/webhook_endpoints", self._endpoints),
                 ("/webhook_event_types", self._endpoints),
+                ("/embeddings", embeddings),
+                ("/completions", completions),
+                ("/moderations", moderations),
+                ("/files", files),
+                ("/batches", batches),
                 ("/models", Models(api_keys, script.upstream.listed_models)),
             ],
             otherwise=Unknown(),

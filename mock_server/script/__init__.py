@@ -3,6 +3,7 @@ What the mock is told to do.
 """
 
 from mock_server.script.auto import is_custom
+from mock_server.script.batch_script import BatchScript
 from mock_server.script.choice import finish_reason_of, obey_choice
 from mock_server.script.conversation import (
     ConversationName,
@@ -60,6 +61,7 @@ from mock_server.script.seen import Seen
 from mock_server.script.templates import TemplateError, compile_text, compile_value
 
 __all__ = [
+    "BatchScript",
     "CallNames",
     "CompiledScript",
     "ConversationName",
@@ -76,15 +78,15 @@ __all__ = [
     "LogNormalLatency",
     "Match",
     "MessageMatch",
-    "OneOfSchedule",
-    "RampSchedule",
     "MockScript",
     "NamedEndpointScript",
     "NormalLatency",
+    "OneOfSchedule",
     "PacedLatencyValue",
-    "RecordedLatency",
     "QuotaScript",
     "QuotasScript",
+    "RampSchedule",
+    "RecordedLatency",
     "ReplyScript",
     "Rule",
     "ScriptError",

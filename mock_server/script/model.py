@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from mock_server.script.base import Json, OneOrMoreNumbers, ScriptModel
+from mock_server.script.batch_script import BatchScript
 from mock_server.script.fault_script import (
     ToolFault,
     UpstreamFault,
@@ -53,6 +54,8 @@ class UpstreamScript(ScriptModel):
     background: BackgroundScript = Field(default_factory=BackgroundScript)
     quotas: QuotasScript = Field(default_factory=QuotasScript)
     """How much an API key may ask for; by default as much as it likes."""
+
+    batches: BatchScript = Field(default_factory=BatchScript)
 
     latency: LatencyScript = Field(default_factory=LatencyScript)
     faults: list[UpstreamFault] = Field(default_factory=list)

@@ -116,7 +116,7 @@ def parse_inputs(value: Any) -> list[Input]:
     return [item if isinstance(item, str) else tuple(item) for item in inputs]
 
 
-def vector_of(item: Input, dimensions: int) -> array[float]:
+def vector_of(item: Input, dimensions: int) -> "array[float]":
     """
     Return the vector of an input: its length is 1.
     """
@@ -132,7 +132,7 @@ def vector_of(item: Input, dimensions: int) -> array[float]:
     return array("f", [value / length for value in values])
 
 
-def _as_base64(vector: array[float]) -> str:
+def _as_base64(vector: "array[float]") -> str:
     return base64.b64encode(vector.tobytes()).decode()
 
 

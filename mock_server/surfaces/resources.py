@@ -232,6 +232,7 @@ def page_of(
     *,
     show: Callable[[T], Mapping[str, Any]],
     order: str = "desc",
+    limit: int = LIST_LIMIT_DEFAULT,
     limit_max: int = LIST_LIMIT_MAX,
 ) -> dict[str, Any]:
     """
@@ -242,7 +243,8 @@ def page_of(
         query: Of the request.
         show: Makes an item what is answered; it has an ``id``.
         order: The one that is taken if none is asked for.
-        limit_max: How many a page may have.
+        limit: How many a page has if that is not asked for.
+        limit_max: How many it may have.
 
     Raises:
         ApiError: The query asks for what cannot be.
@@ -256,8 +258,7 @@ def page_of(
         start = _index_of(ids, after, "after") + 1
     if (before := query.get("before")) is not None:
         end = _index_of(ids, before, "before")
-    limit = _limit_of(query, limit_max)
-    data = shown[start:end][:limit]
+    data = shown[start:end][: _limit_of(query, limit, limit_max)]
     return {
         "object": "list",
         "data": data,
@@ -273,10 +274,10 @@ def _order_of(query: Mapping[str, str], default: str) -> str:
     return order
 
 
-def _limit_of(query: Mapping[str, str], limit_max: int) -> int:
+def _limit_of(query: Mapping[str, str], default: int, limit_max: int) -> int:
     text = query.get("limit")
     if text is None:
-        return min(LIST_LIMIT_DEFAULT, limit_max)
+        return default
     if not text.isascii() or not text.isdecimal():
         kind = kind_of(text)
         message = (
