@@ -108,9 +108,9 @@ class Upstream:
         }
         self._router = Router(
             [
+                ("/chat/completions/*", stored),
                 ("POST /chat/completions", chat),
                 ("GET /chat/completions", stored),
-                ("/chat/completions/*", stored),
                 ("/chat/completions", chat),
                 ("/responses/*", stored_responses),
                 ("/responses", responses),
