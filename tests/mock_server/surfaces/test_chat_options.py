@@ -45,7 +45,7 @@ def ask(text: str = "hello", **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_logprobs(serve: Serve, stream: bool) -> None:
+async def test_logprobs(serve: Serve, *, stream: bool) -> None:
     """
     The tokens that are shown are the text, and each has as many rivals as asked for.
     """
@@ -100,7 +100,7 @@ async def test_top_logprobs_need_logprobs(serve: Serve) -> None:
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_replies_are_cut_at_their_limit(
-    serve: Serve, name: str, stream: bool
+    serve: Serve, *, name: str, stream: bool
 ) -> None:
     """
     A reply has as many tokens as it may have and says why it ended.
@@ -154,7 +154,7 @@ async def test_a_limit_that_is_not_reached_changes_nothing(serve: Serve) -> None
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_many_choices(serve: Serve, stream: bool) -> None:
+async def test_many_choices(serve: Serve, *, stream: bool) -> None:
     """
     Every choice has its index, its own call ids, and counts in the usage.
     """

@@ -3,6 +3,7 @@ Limits of an API key: they refill continuously, and what they say is true.
 """
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -184,7 +185,7 @@ async def test_every_key_has_its_own_account() -> None:
 
 @virtual
 @pytest.mark.parametrize("stream", [False, True])
-async def test_errors_and_streams_tell_too(stream: bool) -> None:
+async def test_errors_and_streams_tell_too(*, stream: bool) -> None:
     """
     Refused requests cost one, and every answer says what is left.
     """
@@ -269,7 +270,7 @@ def test_windows(model: str, tokens: int | None) -> None:
     assert window_of(model, {"mine*": 200, "mine": 100}) == tokens
 
 
-async def _ask(mock: MockInTest, size: int, **more: object) -> RawAnswer:
+async def _ask(mock: MockInTest, size: int, **more: Any) -> RawAnswer:
     return await mock.chat("x" * size, model="small", **more)
 
 

@@ -26,7 +26,7 @@ async def _store(client: openai.AsyncOpenAI, text: str, **more: Any) -> str:
         store=True,
         **more,
     )
-    return reply.id
+    return str(reply.id)
 
 
 async def test_kept_changed_and_deleted(serve: Serve) -> None:
@@ -43,8 +43,8 @@ async def test_kept_changed_and_deleted(serve: Serve) -> None:
             await stored.retrieve(completion_id)
 
     assert kept.choices[0].message.content == "You said: hello"
-    assert kept.model_extra["metadata"] == {"a": "1"}
-    assert updated.model_extra["metadata"] == {"b": "2"}
+    assert kept.metadata == {"a": "1"}
+    assert updated.metadata == {"b": "2"}
     assert deleted.deleted
 
 
