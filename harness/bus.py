@@ -79,6 +79,13 @@ class EventBus:
         self._listeners: list[Listener] = []
         self._subscriptions: list[Subscription] = []
 
+    @property
+    def is_heard(self) -> bool:
+        """
+        Whether anybody listens; on a path that is hot, an event nobody hears need not be made.
+        """
+        return bool(self._listeners or self._subscriptions)
+
     def publish(self, event: Event) -> None:
         """
         Tell everybody; never raises and never waits.

@@ -150,13 +150,17 @@ class CircuitOpenError(RejectedError):
     """
 
     def __init__(self, *, circuit: str, state: str, retry_after_s: float) -> None:
-        super().__init__(
-            f"circuit {circuit!r} is {state}; asking again makes sense in {retry_after_s:.1f} s",
-            reason="circuit_open",
-            retry_after_s=retry_after_s,
-        )
+        # A refusal has to be cheap: the sentence is made when somebody reads it.
+        self.reason = "circuit_open"
+        self.retry_after_s: float = retry_after_s
         self.circuit = circuit
         self.state = state
+
+    def __str__(self) -> str:
+        return (
+            f"circuit {self.circuit!r} is {self.state}; "
+            f"asking again makes sense in {self.retry_after_s:.1f} s"
+        )
 
 
 class RateLimitedError(RejectedError):

@@ -98,7 +98,7 @@ class Circuit:
         """
         Let a call through, or refuse it.
         """
-        if self.state in _ADMITS_FREELY:
+        if self.state is CircuitState.CLOSED or self.state in _ADMITS_FREELY:
             return CircuitPermit(generation=self.generation, is_probe=False)
         self.end_break(now_s)
         if self.state is not CircuitState.HALF_OPEN:
@@ -114,6 +114,23 @@ class Circuit:
             )
         )
         return permit
+
+    def refuse_early(self, now_s: float) -> float | None:
+        """
+        Refuse a call if nothing is let through, and return for how long that is so.
+
+        Returns:
+            None if the call has to ask for admission.
+        """
+        if self.state is CircuitState.OPEN:
+            if self._break_is_over(now_s):
+                return None
+            self.rejections += 1
+            return self.open_until_s - now_s
+        if self.state is not CircuitState.ISOLATED:
+            return None
+        self.rejections += 1
+        return self.refuses_for_s(now_s)
 
     def recall(self, permit: CircuitPermit, now_s: float) -> CircuitRefusal | None:
         """
@@ -168,8 +185,7 @@ class Circuit:
         """
         Become half-open if the break is over.
         """
-        is_open = self.state is CircuitState.OPEN
-        if is_open and now_s >= self.open_until_s - _ROUNDING_S:
+        if self.state is CircuitState.OPEN and self._break_is_over(now_s):
             self.go(CircuitEvent.BREAK_ELAPSED, now_s)
 
     def refuses_for_s(self, now_s: float) -> float:
@@ -257,6 +273,9 @@ class Circuit:
         if asked_s is not None and options.honours_retry_after:
             break_s = max(break_s, min(asked_s, self._break_max_s()))
         return break_s
+
+    def _break_is_over(self, now_s: float) -> bool:
+        return now_s >= self.open_until_s - _ROUNDING_S
 
     def _break_max_s(self) -> float:
         options = self.options

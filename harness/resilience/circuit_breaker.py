@@ -9,6 +9,7 @@ call the breaker again.
 
 import asyncio
 import contextlib
+import functools
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -78,13 +79,38 @@ class CircuitBreaker:
             CircuitOpenError: The circuit does not let this call through; a fresh
                 error each time.
         """
-        answer = self._circuit.admit(self._clock.monotonic())
-        self._tell()
+        circuit = self._circuit
+        # A closed circuit does not ask for the time.
+        is_closed = circuit.state is CircuitState.CLOSED
+        now_s = 0.0 if is_closed else self._clock.monotonic()
+        answer = circuit.admit(now_s)
+        if circuit.news:
+            self._tell()
         if isinstance(answer, CircuitRefusal):
             raise self._error(answer)
         if not queued:
             self.start(answer)
         return answer
+
+    def refuse_early(self, operation: str) -> None:
+        """
+        Refuse a call that would be refused anyway, before anything is done for it.
+
+        Raises:
+            CircuitOpenError: The circuit lets nothing through at this moment.
+        """
+        circuit = self._circuit
+        # Compared one by one: this path is hot, and a member of an enum hashes slowly.
+        if circuit.state is CircuitState.CLOSED:
+            return
+        refuses_for_s = circuit.refuse_early(self._clock.monotonic())
+        if refuses_for_s is None:
+            return
+        error = CircuitOpenError(
+            circuit=self.name, state=circuit.state.value, retry_after_s=refuses_for_s
+        )
+        self._tell_rejection(operation, error)
+        raise error
 
     def start(self, permit: CircuitPermit) -> None:
         """
@@ -118,7 +144,8 @@ class CircuitBreaker:
             duration_s=duration_s,
             retry_after_s=retry_after_s,
         )
-        self._tell()
+        if self._circuit.news:
+            self._tell()
 
     @contextlib.contextmanager
     def permit(self) -> Iterator[CircuitPermit]:
@@ -141,9 +168,9 @@ class CircuitBreaker:
         try:
             permit = self.admit(queued=True)
         except CircuitOpenError as error:
-            self._tell_rejection(attempt, error)
+            self._tell_rejection(attempt.operation, error)
             raise
-        attempt.on_start = lambda: self._start_queued(permit, attempt)
+        attempt.on_start = functools.partial(self._start_queued, permit, attempt)
         try:
             return await inner(attempt)
         finally:
@@ -218,12 +245,12 @@ class CircuitBreaker:
         )
 
     def _start_queued(self, permit: CircuitPermit, attempt: Attempt) -> None:
-        refusal = self._circuit.recall(permit, self._clock.monotonic())
+        refusal = self._circuit.recall(permit, attempt.started_s)
         if refusal is None:
-            self.start(permit)
+            permit.started_s = attempt.started_s
             return
         error = self._error(refusal)
-        self._tell_rejection(attempt, error)
+        self._tell_rejection(attempt.operation, error)
         raise error
 
     def _error(self, refusal: CircuitRefusal) -> CircuitOpenError:
@@ -233,10 +260,12 @@ class CircuitBreaker:
             retry_after_s=refusal.retry_after_s,
         )
 
-    def _tell_rejection(self, attempt: Attempt, error: CircuitOpenError) -> None:
+    def _tell_rejection(self, operation: str, error: CircuitOpenError) -> None:
+        if not self._bus.is_heard:
+            return
         self._bus.publish(
             OperationRejected(
-                operation=attempt.operation,
+                operation=operation,
                 strategy=self.kind.value,
                 reason=error.reason,
                 retry_after_s=error.retry_after_s,
@@ -256,7 +285,7 @@ class CircuitBreaker:
             duration_s=attempt.duration_s,
             retry_after_s=classified.retry_after_s,
         )
-        if self.state is CircuitState.OPEN:
+        if self._circuit.state is CircuitState.OPEN:
             attempt.blocked_s = self._circuit.refuses_for_s(self._clock.monotonic())
 
     def _go(self, event: CircuitEvent) -> None:

@@ -42,6 +42,8 @@ class CircuitHealth:
         self.count(failed=failed)
         if self._window is not None:
             self._window.add(now_s, 1, failed, slow)
+        elif not failed:
+            return ()
         return self._broken_rules(now_s, failed=failed)
 
     def count(self, *, failed: bool) -> None:

@@ -83,6 +83,22 @@ def current_deadline() -> Deadline | None:
     return _CURRENT.get()
 
 
+def enter_deadline(
+    deadline: Deadline | None,
+) -> "contextvars.Token[Deadline | None]":
+    """
+    Work towards this deadline, whatever the outer one is, until the token is left.
+    """
+    return _CURRENT.set(deadline)
+
+
+def leave_deadline(token: "contextvars.Token[Deadline | None]") -> None:
+    """
+    Work towards the outer deadline again.
+    """
+    _CURRENT.reset(token)
+
+
 @contextlib.contextmanager
 def deadline_scope(deadline: Deadline | None) -> Iterator[Deadline | None]:
     """

@@ -45,6 +45,16 @@ class Meter:
         wanted_s = (queued + cost - self.burst) / self.rate_per_s
         return max(now_s, base_s + wanted_s)
 
+    def take_nowait(self, now_s: float, cost: float) -> bool:
+        """
+        Let ``cost`` pass if it may at this moment.
+        """
+        base_s = max(self.full_at_s, now_s)
+        if base_s + (cost - self.burst) / self.rate_per_s > now_s + ROUNDING_S:
+            return False
+        self.full_at_s = base_s + cost / self.rate_per_s
+        return True
+
     def take(self, now_s: float, cost: float) -> None:
         """
         Let ``cost`` pass.

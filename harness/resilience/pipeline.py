@@ -6,6 +6,7 @@ budget), circuit breaker, bulkhead, rate limiter, attempt timeout, call, classif
 strategies are data until one short loop wraps them around the call.
 """
 
+import asyncio
 import functools
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,14 +18,19 @@ from harness.errors import AttemptTimeoutError, DeadlineExceededError
 from harness.events import AttemptEnded, AttemptStarted, OperationRejected
 from harness.ids import IdMint
 from harness.resilience.attempt import Attempt, Execution, Handler
+from harness.resilience.attempt_timer import AttemptTimer
+from harness.resilience.circuit_breaker import CircuitBreaker
 from harness.resilience.deadline import (
     Deadline,
     current_deadline,
-    deadline_scope,
     earlier,
+    enter_deadline,
+    leave_deadline,
 )
+from harness.resilience.hedging import Hedging
 from harness.resilience.lint import PipelineOrderWarning, lint_order
 from harness.resilience.outcome import CANCELLED, Classified, Classifier, Outcome
+from harness.resilience.retry import Retry
 from harness.resilience.strategy import Strategy
 
 T = TypeVar("T")
@@ -68,6 +74,12 @@ class Pipeline:
         self._ids = ids or IdMint()
         self._total_timeout_s = total_timeout_s
         self._attempt_timeout_s = attempt_timeout_s
+        self._timer = (
+            None
+            if attempt_timeout_s is None
+            else AttemptTimer(timeout_s=attempt_timeout_s, clock=clock)
+        )
+        self._gate = _gate_of(self.strategies)
         self._handler = self._compose()
 
     async def execute(
@@ -97,6 +109,8 @@ class Pipeline:
             RejectedError: A strategy refused; nothing was attempted by the last try.
             DeadlineExceededError: The time was over.
         """
+        if self._gate is not None:
+            self._gate.refuse_early(operation)
         execution = Execution(
             operation=operation,
             call=call,
@@ -105,9 +119,12 @@ class Pipeline:
             may_hedge=may_hedge,
         )
         attempt = Attempt(execution, deadline=self._deadline(deadline), tokens=tokens)
+        token = None
+        if attempt.deadline is not current_deadline():
+            token = enter_deadline(attempt.deadline)
         self.in_flight += 1
         try:
-            return cast("T", await self._within_deadline(attempt))
+            return cast("T", await self._handler(attempt))
         except AttemptTimeoutError as error:
             left_s = _remaining_s(attempt.deadline)
             if left_s is None or left_s > _ROUNDING_S:
@@ -116,12 +133,8 @@ class Pipeline:
             raise DeadlineExceededError(deadline_in_s=left_s) from error
         finally:
             self.in_flight -= 1
-
-    async def _within_deadline(self, attempt: Attempt) -> Any:
-        if attempt.deadline is current_deadline():
-            return await self._handler(attempt)
-        with deadline_scope(attempt.deadline):
-            return await self._handler(attempt)
+            if token is not None:
+                leave_deadline(token)
 
     def _deadline(self, given: Deadline | None) -> Deadline | None:
         around = earlier(given, current_deadline())
@@ -140,12 +153,33 @@ class Pipeline:
 
     async def _make(self, attempt: Attempt) -> Any:
         self._begin(attempt)
+        timer = self._timer
         try:
-            result = await self._call(attempt)
+            if timer is None or attempt.timeout_s != timer.timeout_s:
+                result = await self._call(attempt)
+            else:
+                result = await self._call_timed(attempt, timer)
         except BaseException as error:
             self._end(attempt, error)
             raise
         self._end(attempt, None)
+        return result
+
+    async def _call_timed(self, attempt: Attempt, timer: AttemptTimer) -> Any:
+        """
+        Make a call that has the whole attempt timeout: the usual way, without a timer.
+        """
+        guarded = timer.guard(attempt.started_s)
+        try:
+            result = await attempt.execution.call(attempt)
+        except asyncio.CancelledError as error:
+            if timer.release(guarded):
+                raise AttemptTimeoutError(timeout_s=timer.timeout_s) from error
+            raise
+        except BaseException:
+            timer.release(guarded)
+            raise
+        timer.release(guarded)
         return result
 
     def _begin(self, attempt: Attempt) -> None:
@@ -167,11 +201,17 @@ class Pipeline:
         if attempt.on_start is not None:
             attempt.on_start()
         attempt.execution.attempts += 1
-        self._bus.publish(
-            AttemptStarted(operation=attempt.operation, attempt_number=attempt.number)
-        )
+        if self._bus.is_heard:
+            self._bus.publish(
+                AttemptStarted(
+                    operation=attempt.operation, attempt_number=attempt.number
+                )
+            )
 
     async def _call(self, attempt: Attempt) -> Any:
+        """
+        Make a call whose time is its own, as what is left until the deadline.
+        """
         if attempt.timeout_s is None:
             return await attempt.execution.call(attempt)
         timeout = self._clock.timeout(attempt.timeout_s)
@@ -187,6 +227,8 @@ class Pipeline:
         classified = self._judge(error)
         attempt.classified = classified
         attempt.duration_s = self._clock.monotonic() - attempt.started_s
+        if not self._bus.is_heard:
+            return
         self._bus.publish(
             AttemptEnded(
                 operation=attempt.operation,
@@ -209,6 +251,20 @@ class Pipeline:
             return self._classify(error)
         except Exception:  # noqa: BLE001 - a broken classifier must not leak a permit
             return Classified(outcome=Outcome.FAILURE, reason="classifier_failed")
+
+
+def _gate_of(strategies: Sequence[Strategy]) -> CircuitBreaker | None:
+    """
+    Return the breaker whose refusal nothing outside of it would make something of.
+    """
+    for strategy in strategies:
+        if isinstance(strategy, CircuitBreaker):
+            return strategy
+        if isinstance(strategy, Retry) and not strategy.waits_for_circuit:
+            continue
+        if not isinstance(strategy, Hedging):
+            return None
+    return None
 
 
 def _remaining_s(deadline: Deadline | None) -> float | None:

@@ -138,7 +138,8 @@ class RateLimiter:
         Make an attempt when it is its turn; pause when the peer asks for it.
         """
         try:
-            await self.acquire(tokens=attempt.tokens, deadline=attempt.deadline)
+            if not self._take_single():
+                await self.acquire(tokens=attempt.tokens, deadline=attempt.deadline)
         except RateLimitedError as error:
             self._bus.publish(
                 OperationRejected(
@@ -196,6 +197,18 @@ class RateLimiter:
             if wanted > meter.burst:
                 raise LimitExceededError(limit="burst", value=meter.burst)
         return costs
+
+    def _take_single(self) -> bool:
+        """
+        Take one request if it is free and requests alone are limited: the short way.
+        """
+        if self._queue or len(self._meters) > 1:
+            return False
+        now_s = self._clock.monotonic()
+        if self._paused_until_s > now_s or not self._meters[0].take_nowait(now_s, 1.0):
+            return False
+        self.granted_permits += 1
+        return True
 
     def _take_or_refuse(self, costs: Costs, now_s: float, *, latest_s: float) -> bool:
         grant_s = self._grant_at(costs, now_s)

@@ -151,6 +151,13 @@ class Retry:
         self._bus = bus
         self._draws = draws
 
+    @property
+    def waits_for_circuit(self) -> bool:
+        """
+        Whether a call that an open circuit refused may wait for it.
+        """
+        return self._options.waits_for_circuit
+
     async def execute(self, inner: Handler, attempt: Attempt) -> Any:
         """
         Make attempts until one succeeds or another one would make no sense.
@@ -159,34 +166,40 @@ class Retry:
         that attempt's error as its cause.
         """
         progress = _Progress()
-        if self._budget is not None:
-            self._budget.begin()
-        try:
-            return await self._repeat(inner, attempt, progress)
-        finally:
-            if self._budget is not None:
-                self._budget.end(retries=progress.retries)
-
-    async def _repeat(
-        self, inner: Handler, attempt: Attempt, progress: _Progress
-    ) -> Any:
+        budget = self._budget
+        if budget is not None:
+            budget.begin()
         current = attempt
-        while True:
-            try:
-                return await inner(current)
-            except Exception as error:
-                wait_s = self._plan(current, error, progress)
-                if wait_s is None:
-                    if current.classified is None and progress.last_error is not None:
-                        raise error from progress.last_error
-                    raise
-                if current.classified is not None:
-                    progress.last_error = error
-            finally:
-                self._record(current.classified)
-                attempt.classified = current.classified
-            await self._clock.sleep(wait_s)
-            current = current.another()
+        try:
+            while True:
+                try:
+                    return await inner(current)
+                except Exception as error:  # noqa: BLE001 - raised again unless it is retried
+                    wait_s = self._plan_or_raise(current, error, progress)
+                finally:
+                    self._record(current.classified)
+                    attempt.classified = current.classified
+                await self._clock.sleep(wait_s)
+                current = current.another()
+        finally:
+            if budget is not None:
+                budget.end(retries=progress.retries)
+
+    def _plan_or_raise(
+        self, attempt: Attempt, error: Exception, progress: _Progress
+    ) -> float:
+        """
+        Return the delay before the next attempt, or let the error leave.
+        """
+        wait_s = self._plan(attempt, error, progress)
+        was_made = attempt.classified is not None
+        if wait_s is None:
+            if was_made or progress.last_error is None:
+                raise error
+            raise error from progress.last_error
+        if was_made:
+            progress.last_error = error
+        return wait_s
 
     def _plan(
         self, attempt: Attempt, error: Exception, progress: _Progress
