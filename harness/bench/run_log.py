@@ -139,8 +139,8 @@ class RunLog:
             return
         if self._held:
             self._write(before_us=now_us + 1)
-        placed = {key: value for key, value in record.items() if key != "at_us"}
-        placed |= {"host": host, "time_us": now_us - self._zero_us}
+        placed = {**record, "host": host, "time_us": now_us - self._zero_us}
+        placed.pop("at_us", None)
         self._stream.write(self._place(placed))
 
     async def run(self) -> None:

@@ -3,6 +3,7 @@ One scenario, from its file to a verdict.
 """
 
 import asyncio
+import collections
 import hashlib
 import os
 import platform
@@ -24,7 +25,7 @@ from harness.clock import Clock
 from harness.errors import BenchError, HarnessError
 from harness.judging import Judgement, judge
 from harness.randomness import Randomness
-from harness.report import REPORT_FILE, RunState, write_report
+from harness.report import REPORT_FILE, write_report
 from harness.scenario import Arrival, Scenario, arrivals
 
 START_LEAD_S = 0.3
@@ -99,7 +100,9 @@ class _Progress:
     What is known while a run goes on.
     """
 
-    state: RunState = field(default_factory=RunState)
+    kinds: collections.Counter[str] = field(default_factory=collections.Counter)
+    """How many records of each kind there were."""
+
     last_record_s: float = 0.0
     failure: BenchError | None = None
     is_interrupted: bool = False
@@ -294,7 +297,7 @@ class ScenarioRun:
         give_up_s = self._clock.monotonic() + DRAIN_S_MAX
         while self._clock.monotonic() < give_up_s:
             await self._clock.sleep(_CHECK_INTERVAL_S)
-            totals = self._progress.state.totals
+            totals = self._progress.kinds
             ended = totals["webhook_delivered"] + totals["webhook_dead"]
             is_quiet = self._clock.monotonic() - self._progress.last_record_s > QUIET_S
             is_done = is_quiet and totals["webhook_enqueued"] <= ended
@@ -302,7 +305,7 @@ class ScenarioRun:
                 return
 
     def _notice(self, record: Record) -> None:
-        self._progress.state.apply(record)
+        self._progress.kinds[record["kind"]] += 1
         self._progress.last_record_s = self._clock.monotonic()
         if self._on_record is not None:
             self._on_record(record)
