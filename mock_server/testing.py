@@ -131,6 +131,19 @@ class RawAnswer:
         events = self.body.split(b"\n\n")
         return [event.removeprefix(b"data: ") for event in events if event]
 
+    @property
+    def named_events(self) -> list[tuple[str, Any]]:
+        """
+        The stream's events as the Responses API sends them: each name, each value.
+        """
+        named = []
+        for event in self.body.split(b"\n\n"):
+            name, separator, data = event.partition(b"\ndata: ")
+            if separator:
+                text = name.removeprefix(b"event: ").decode()
+                named.append((text, orjson.loads(data)))
+        return named
+
 
 @dataclass(slots=True)
 class MockInTest:
@@ -238,6 +251,27 @@ class MockInTest:
             "POST",
             "/v1/chat/completions",
             body,
+            headers={"authorization": f"Bearer {api_key}", **(headers or {})},
+            wait_s=wait_s,
+        )
+
+    async def respond(
+        self,
+        given: object = "hello",
+        *,
+        model: str = "gpt-4o",
+        api_key: str = "sk-test",
+        headers: Mapping[str, str] | None = None,
+        wait_s: float = _WAIT_S,
+        **more: object,
+    ) -> RawAnswer:
+        """
+        Ask for a response of the Responses API.
+        """
+        return await self.send(
+            "POST",
+            "/v1/responses",
+            {"model": model, "input": given, **more},
             headers={"authorization": f"Bearer {api_key}", **(headers or {})},
             wait_s=wait_s,
         )
