@@ -68,8 +68,10 @@ REFUSALS: list[tuple[dict[str, Any], str | None, str | None, str]] = [
         {"input": None},
         "input",
         "missing_required_parameter",
-        "One of \"input\" or \"previous_response_id\" or 'prompt' or 'conversation' "
-        "must be provided.",
+        (
+            "One of \"input\" or \"previous_response_id\" or 'prompt' or 'conversation' "
+            "must be provided."
+        ),
     ),
     (
         {"surprise": 1},
@@ -99,22 +101,28 @@ REFUSALS: list[tuple[dict[str, Any], str | None, str | None, str]] = [
         {"input": [{"role": "robot", "content": "hello"}]},
         "input[0].role",
         "invalid_value",
-        "Invalid value: 'robot'. Supported values are: 'assistant', 'system', "
-        "'developer', and 'user'.",
+        (
+            "Invalid value: 'robot'. Supported values are: 'assistant', 'system', "
+            "'developer', and 'user'."
+        ),
     ),
     (
         {"input": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]},
         "input[0].content[0].type",
         "invalid_value",
-        "Invalid value: 'text'. Supported values are: 'input_text', 'input_image', "
-        "'input_file', and 'input_audio'.",
+        (
+            "Invalid value: 'text'. Supported values are: 'input_text', 'input_image', "
+            "'input_file', and 'input_audio'."
+        ),
     ),
     (
         {"input": 5},
         "input",
         "invalid_type",
-        "Invalid type for 'input': expected one of a string or array of objects, but "
-        "got an integer instead.",
+        (
+            "Invalid type for 'input': expected one of a string or array of objects, but "
+            "got an integer instead."
+        ),
     ),
     (
         {"tools": [{"type": "function", "function": {"name": "f"}}]},
@@ -132,15 +140,19 @@ REFUSALS: list[tuple[dict[str, Any], str | None, str | None, str]] = [
         {"temperature": -1},
         "temperature",
         "decimal_below_min_value",
-        "Invalid 'temperature': decimal below minimum value. Expected a value >= 0, "
-        "but got -1 instead.",
+        (
+            "Invalid 'temperature': decimal below minimum value. Expected a value >= 0, "
+            "but got -1 instead."
+        ),
     ),
     (
         {"max_output_tokens": 1},
         "max_output_tokens",
         "integer_below_min_value",
-        "Invalid 'max_output_tokens': integer below minimum value. Expected a value "
-        ">= 16, but got 1 instead.",
+        (
+            "Invalid 'max_output_tokens': integer below minimum value. Expected a value "
+            ">= 16, but got 1 instead."
+        ),
     ),
     (
         {"model": "gpt-5", "temperature": 0.5},
@@ -197,8 +209,10 @@ REFUSALS: list[tuple[dict[str, Any], str | None, str | None, str]] = [
         {"previous_response_id": "resp_X", "conversation": "conv_X"},
         None,
         "mutually_exclusive_parameters",
-        "Mutually exclusive parameters: 'previous_response_id' and 'conversation'. "
-        "Ensure you are only providing one of them.",
+        (
+            "Mutually exclusive parameters: 'previous_response_id' and 'conversation'. "
+            "Ensure you are only providing one of them."
+        ),
     ),
     (
         {"tool_choice": "required"},
@@ -229,29 +243,37 @@ REFUSALS: list[tuple[dict[str, Any], str | None, str | None, str]] = [
         {"tool_choice": "sometimes"},
         "tool_choice",
         "invalid_value",
-        "Invalid value: 'sometimes'. Supported values are: 'none', 'auto', and "
-        "'required'.",
+        (
+            "Invalid value: 'sometimes'. Supported values are: 'none', 'auto', and "
+            "'required'."
+        ),
     ),
     (
         with_schema(OPEN_SCHEMA),
         "tools[0].parameters",
         "invalid_function_parameters",
-        "Invalid schema for function 'f': In context=(), 'additionalProperties' is "
-        "required to be supplied and to be false.",
+        (
+            "Invalid schema for function 'f': In context=(), 'additionalProperties' is "
+            "required to be supplied and to be false."
+        ),
     ),
     (
         with_schema(CLOSED_SCHEMA),
         "tools[0].parameters",
         "invalid_function_parameters",
-        "Invalid schema for function 'f': In context=(), 'required' is required to be "
-        "supplied and to be an array including every key in properties. Missing 'p'.",
+        (
+            "Invalid schema for function 'f': In context=(), 'required' is required to be "
+            "supplied and to be an array including every key in properties. Missing 'p'."
+        ),
     ),
     (
         with_format(type="json_schema", name="w", strict=True, schema=OPEN_SCHEMA),
         "text.format.schema",
         "invalid_json_schema",
-        "Invalid schema for response_format 'w': In context=(), "
-        "'additionalProperties' is required to be supplied and to be false.",
+        (
+            "Invalid schema for response_format 'w': In context=(), "
+            "'additionalProperties' is required to be supplied and to be false."
+        ),
     ),
     (
         with_format(type="json_schema", name="w"),
@@ -263,8 +285,10 @@ REFUSALS: list[tuple[dict[str, Any], str | None, str | None, str]] = [
         with_format(type="json_object"),
         "input",
         None,
-        "Response input messages must contain the word 'json' in some form to use "
-        "'text.format' of type 'json_object'.",
+        (
+            "Response input messages must contain the word 'json' in some form to use "
+            "'text.format' of type 'json_object'."
+        ),
     ),
 ]
 
