@@ -255,11 +255,19 @@ class VirtualWorld:
         while True:
             await self._crashed.wait()
             self._crashed.clear()
-            if self._restart_s is not None and self._log is not None:
-                await self._clock.sleep(self._restart_s - self._clock.monotonic())
-                await self._service.start()
-                self._log.record("service_restarted")
-            self._restart_s = None
+            due_s = self._restart_s
+            if due_s is None:
+                continue
+            await self._clock.sleep(due_s - self._clock.monotonic())
+            await self._service.start()
+            # It may have crashed again before it was ready.
+            if self._restart_s == due_s:
+                self._restart_s = None
+                self._note_restart()
+
+    def _note_restart(self) -> None:
+        if self._log is not None:
+            self._log.record("service_restarted")
 
 
 class _Program:

@@ -150,6 +150,24 @@ def test_a_crash_comes_before_anything_else_happens(tmp_path: Path) -> None:
     assert (tmp_path / "data.life-1").is_dir()
 
 
+def test_a_crash_during_the_start_is_followed_by_another_start(tmp_path: Path) -> None:
+    """
+    A service that dies before it is ready comes back all the same.
+    """
+    crashes = [
+        Crash(at=of("service", "webhook_enqueued"), down_s=0.5),
+        Crash(at=of("service", "service_started"), down_s=0.5),
+    ]
+    result = run_scenario(
+        scenario(), RunOptions(run_dir=tmp_path), crashes=crashes, writes_report=False
+    )
+
+    assert len(records_of(tmp_path, "service_killed")) == 2
+    assert len(records_of(tmp_path, "service_started")) == 3
+    assert len(records_of(tmp_path, "service_restarted")) == 1
+    assert "failed" not in statuses(result, "invariants").values()
+
+
 def test_kills_at_a_time_work_as_in_real_time(tmp_path: Path) -> None:
     """
     A kill that is planned by the clock comes at its time, and the service comes back.
