@@ -28,6 +28,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--port", type=int, default=DEFAULT_PORT, metavar="P", help="0 takes a free one"
     )
     parser.add_argument(
+        "--control-port",
+        type=int,
+        metavar="P",
+        help="a second listener for control, tools and webhooks",
+    )
+    parser.add_argument(
         "--seed", type=int, metavar="N", help="by default the scenario's"
     )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="only 1")
@@ -62,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = MockOptions(
             host=given.host,
             port=given.port,
+            control_port=given.control_port,
             seed=given.seed,
             service_url=given.service_url,
             webhook_secret=given.webhook_secret,

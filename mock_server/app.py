@@ -3,7 +3,7 @@ The mock as a server: in a process, in a test, in a simulated loop.
 """
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,10 @@ from aiohttp import web
 
 from mock_server.clock import Clock
 from mock_server.events import Record
+from mock_server.listeners import Door, Gatekeeper
 from mock_server.mock import Mock
 from mock_server.options import MockOptions
 from mock_server.script import MockScript
-
-_SHUTDOWN_TIMEOUT_S = 0.25
-"""What an answer gets that is under way when the mock stops; hanging ones get none."""
-
-_KEEPALIVE_TIMEOUT_S = 75.0
-_BACKLOG = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +28,26 @@ class RunningMock:
     port: int
     """The real one, also when 0 was asked for."""
 
+    control_port: int | None = None
+    """That of the second listener, if there is one."""
+
     @property
     def url(self) -> str:
         """
         Where it is, without a path.
         """
+        return self._url_of(self.port)
+
+    def _url_of(self, port: int) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"http://{host}:{port}"
+
+    @property
+    def control_url(self) -> str:
+        """
+        Where control, tools and webhooks are, whatever becomes of the first listener.
+        """
+        return self._url_of(self.control_port or self.port)
 
     @property
     def base_url(self) -> str:
@@ -75,26 +83,19 @@ async def running_mock(
     mock = Mock(script, options, clock=clock, source=source)
     if listener is not None:
         mock.core.events.listen(listener)
-    # A client that goes away must end its exchange, or nobody would know that it has.
-    # Nothing is inflated: signatures cover the bytes that were sent.
-    server = web.Server(
-        mock.handle,
-        handler_cancellation=True,
-        auto_decompress=False,
-        access_log=None,
-        keepalive_timeout=_KEEPALIVE_TIMEOUT_S,
-    )
-    runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_TIMEOUT_S)
-    async with mock.running():
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, options.host, options.port, backlog=_BACKLOG)
-            await site.start()
-            port = int(runner.addresses[0][1])
-            yield RunningMock(mock=mock, host=options.host, port=port)
-        finally:
-            mock.stop()
-            await runner.cleanup()
+    door = Door(mock.handle, options.host, options.port)
+    async with mock.running(), AsyncExitStack() as stack:
+        await stack.enter_async_context(door.serving(mock.stop))
+        control_port = None
+        if options.control_port is not None:
+            aside = Door(mock.handle_aside, options.host, options.control_port)
+            await stack.enter_async_context(aside.serving(mock.stop))
+            control_port = aside.port
+            gatekeeper = Gatekeeper(mock.core, door)
+            await stack.enter_async_context(gatekeeper.watching())
+        yield RunningMock(
+            mock=mock, host=options.host, port=door.port, control_port=control_port
+        )
 
 
 def create_app(

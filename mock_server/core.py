@@ -45,6 +45,7 @@ def build_core(
     clock: Clock | None = None,
     limits: Limits | None = None,
     event_log: Path | None = None,
+    may_close: bool = False,
     speed: float = 1.0,
 ) -> Core:
     """
@@ -60,7 +61,7 @@ def build_core(
         limits=limits,
         events=events,
         metrics=Metrics(),
-        injector=Injector(draws=draws, limits=limits),
+        injector=Injector(draws=draws, limits=limits, may_close=may_close),
         worlds=Worlds(limits),
         time=ScenarioTime(clock=clock, events=events),
         chores=Chores(clock, chores_max=limits.chores_max),

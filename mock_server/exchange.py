@@ -183,6 +183,8 @@ class Exchange:
             late_headers=lambda: self._late_headers(surface, request),
         )
         try:
+            if answer.before is not None and decided.is_effective:
+                await answer.before()
             return await writer.write(decided.plan)
         finally:
             reporter.close(

@@ -29,6 +29,18 @@ class TooManyFaultsError(Exception):
     """
 
 
+class NoSecondListenerError(Exception):
+    """
+    A fault would close the only door that the mock has.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the fault refuse closes the listener: the mock needs a second one for "
+            "control, tools and webhooks (--control-port)"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveFault:
     """
@@ -136,9 +148,16 @@ class Injector:
     Holds the faults and says which of them hit a request.
     """
 
-    def __init__(self, *, draws: Draws, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        draws: Draws,
+        limits: Limits | None = None,
+        may_close: bool = False,
+    ) -> None:
         self._draws = draws
         self._limits = limits or Limits()
+        self._may_close = may_close
         self._faults: dict[str, ActiveFault] = {}
         self._times: Counts[tuple[str, str]] = Counts(self._limits.executions_max)
         self._since_s: BoundedDict[tuple[str, str], float] = BoundedDict(
@@ -182,7 +201,10 @@ class Injector:
 
         Raises:
             TooManyFaultsError: The script has more than fit.
+            NoSecondListenerError: It closes the only listener.
         """
+        for active in script_faults(script):
+            self._check_door(active)
         self._faults.clear()
         self._times.clear()
         self._since_s.clear()
@@ -204,6 +226,7 @@ class Injector:
 
         Raises:
             TooManyFaultsError: There are too many.
+            NoSecondListenerError: It closes the only listener.
         """
         self._added += 1
         active = ActiveFault(
@@ -243,7 +266,12 @@ class Injector:
         for watcher in self._watchers:
             watcher()
 
+    def _check_door(self, active: ActiveFault) -> None:
+        if active.fault.level is Level.LISTENER and not self._may_close:
+            raise NoSecondListenerError
+
     def _put(self, active: ActiveFault) -> None:
+        self._check_door(active)
         if len(self._faults) >= self._limits.faults_max:
             raise TooManyFaultsError
         self._faults[active.fault_id] = active

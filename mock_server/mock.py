@@ -57,6 +57,7 @@ class Mock:
             limits=self.options.limits,
             event_log=self.options.event_log,
             speed=self.options.speed,
+            may_close=self.options.control_port is not None,
         )
         self._emitter = WebhookEmitter(
             self.core,
@@ -97,6 +98,7 @@ class Mock:
             draws=core.draws,
             executions_max=core.limits.executions_max,
             resolve=self._emitter.resolve,
+            resolve_early=self._emitter.resolve_early,
         )
         self._endpoint = WebhookEndpoint(
             script.webhook_endpoint,
@@ -176,6 +178,14 @@ class Mock:
         return await self._exchange.serve(
             http, self._surface_at(http.method, path), path
         )
+
+    async def handle_aside(self, http: web.BaseRequest) -> web.StreamResponse:
+        """
+        Answer a request at the second listener, which has no model API.
+        """
+        if http.path.startswith((CONTROL_PREFIX, TOOLS_PREFIX, WEBHOOKS_PREFIX)):
+            return await self.handle(http)
+        return self._control.refuse_elsewhere(http)
 
     def _surface_at(self, method: str, path: str) -> Surface:
         if path.startswith(TOOLS_PREFIX):

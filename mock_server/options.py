@@ -38,6 +38,12 @@ class MockOptions:
     port: int = DEFAULT_PORT
     """0 takes a free one."""
 
+    control_port: int | None = None
+    """A second listener for control, tools and webhooks; 0 takes a free one.
+
+    Without it no fault may close the first one.
+    """
+
     seed: int | None = None
     """All chance and all ids come from it; by default a scenario's own, else 0."""
 
@@ -68,8 +74,13 @@ class MockOptions:
                 f"host {self.host} is not loopback: a control token is needed, "
                 "or anybody could steer the mock"
             )
-        if not 0 <= self.port <= _PORT_MAX:
-            mistakes.append(f"port {self.port} is not between 0 and {_PORT_MAX}")
+        mistakes += [
+            f"port {port} is not between 0 and {_PORT_MAX}"
+            for port in (self.port, self.control_port)
+            if port is not None and not 0 <= port <= _PORT_MAX
+        ]
+        if self.port and self.port == self.control_port:
+            mistakes.append(f"port {self.port} cannot be both listeners'")
         if not (self.speed > 0 and isfinite(self.speed)):
             mistakes.append(f"speed {self.speed} is not a number above 0")
         if self.webhook_secret is not None:

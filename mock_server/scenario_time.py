@@ -2,6 +2,8 @@
 Scenario time: seconds since the workload began.
 """
 
+from collections.abc import Callable
+
 from mock_server.clock import Clock
 from mock_server.events import Events
 
@@ -15,6 +17,13 @@ class ScenarioTime:
         self._clock = clock
         self._events = events
         self._zero_s: float | None = None
+        self._watchers: list[Callable[[], None]] = []
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """
+        Call ``watcher`` whenever zero is another.
+        """
+        self._watchers.append(watcher)
 
     @property
     def is_started(self) -> bool:
@@ -42,6 +51,7 @@ class ScenarioTime:
         """
         self._zero_s = self._clock.monotonic() if at_s is None else at_s
         self._events.publish("scenario_started", zero_us=int(self._zero_s * 1e6))
+        self._tell()
 
     def start_if_needed(self) -> None:
         """
@@ -55,3 +65,8 @@ class ScenarioTime:
         Wait for another start.
         """
         self._zero_s = None
+        self._tell()
+
+    def _tell(self) -> None:
+        for watcher in self._watchers:
+            watcher()

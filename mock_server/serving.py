@@ -13,7 +13,7 @@ from typing import TextIO
 
 from mock_server.app import running_mock
 from mock_server.documents import Document, DocumentError, read_document
-from mock_server.injector import TooManyFaultsError
+from mock_server.injector import NoSecondListenerError, TooManyFaultsError
 from mock_server.options import MockOptions
 from mock_server.script import MockScript, script_of, seed_of
 
@@ -67,6 +67,9 @@ def serve(
     try:
         with asyncio.Runner() as runner:
             return runner.run(_serve(options, script, document, output))
+    except NoSecondListenerError as error:
+        print(f"{script_file}: {error}", file=errors)
+        return EXIT_USAGE
     except TooManyFaultsError:
         print(
             f"{script_file}: more than {options.limits.faults_max} faults", file=errors
@@ -101,6 +104,8 @@ async def _serve(
     source = None if document is None else document.data
     async with running_mock(script, options, source=source) as running:
         print(f"listening on {running.url}", file=output, flush=True)
+        if running.control_port is not None:
+            print(f"control on {running.control_url}", file=output, flush=True)
         return await stopped
 
 

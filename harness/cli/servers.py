@@ -19,6 +19,12 @@ def mock(
     ] = None,
     host: Annotated[str, typer.Option()] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 4010,
+    control_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="A second listener: control, tools, webhooks."
+        ),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="By default the scenario's own.")
     ] = None,
@@ -52,6 +58,7 @@ def mock(
         options = MockOptions(
             host=host,
             port=port,
+            control_port=control_port,
             seed=seed,
             service_url=service_url,
             webhook_secret=webhook_secret,

@@ -52,6 +52,20 @@ class Emission:
     signs_changed: bool = False
     """The signature covers the body that is sent, not the one that was meant."""
 
+    @property
+    def sent_body(self) -> bytes:
+        """
+        The bytes that are sent.
+        """
+        return self.body if self.changed_body is None else self.changed_body
+
+    @property
+    def signed_body(self) -> bytes:
+        """
+        The bytes that the signature covers.
+        """
+        return self.sent_body if self.signs_changed else self.body
+
     def replaced(self, **fields: Any) -> Self:
         """
         Return the emission with other fields.

@@ -5,13 +5,14 @@ Faults of the emitter that send more than one message, or in another order.
 import gzip
 import json
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from mock_server.faults.emission import Emission
 from mock_server.faults.emitter import Emissions, EmitterFault
 from mock_server.faults.fault import FaultContext
+from mock_server.signatures import parse_secret
 from mock_server.units import Duration
 
 
@@ -44,6 +45,11 @@ class Early(EmitterFault):
     """How long the answer waits for the webhook to be taken, at most."""
 
 
+def _checked_secret(text: str) -> str:
+    parse_secret(text)
+    return text
+
+
 class RetiredSecret(EmitterFault):
     """
     Signs with the secret that was in use before the last rotation.
@@ -51,7 +57,9 @@ class RetiredSecret(EmitterFault):
 
     name: ClassVar[str] = "retired_secret"
 
-    secret: str = "whsec_cmV0aXJlZC1zZWNyZXQtb2YtdGhlLW1vY2s="  # noqa: S105 - meant to be known
+    secret: Annotated[str, AfterValidator(_checked_secret)] = (
+        "whsec_cmV0aXJlZC1zZWNyZXQtb2YtdGhlLW1vY2s="  # noqa: S105 - meant to be known
+    )
     """Give the one that the service knows as retired."""
 
     def on_emission(self, emissions: Emissions, context: FaultContext) -> Emissions:

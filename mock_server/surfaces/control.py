@@ -21,7 +21,7 @@ from mock_server.documents import (
 from mock_server.encoding import to_json_bytes
 from mock_server.events import Subscription, TooManySubscribersError, encode_record
 from mock_server.exchange import read_body
-from mock_server.injector import TooManyFaultsError
+from mock_server.injector import NoSecondListenerError, TooManyFaultsError
 from mock_server.metrics import CONTENT_TYPE
 from mock_server.surfaces.control_requests import (
     RequestError,
@@ -134,6 +134,16 @@ class Control:
             return _error(422, "mistakes", str(error), mistakes=mistakes)
         except RequestError as error:
             return _error(error.status, error.code, str(error))
+        except NoSecondListenerError as error:
+            return _error(422, "no_second_listener", str(error))
+
+    @staticmethod
+    def refuse_elsewhere(http: web.BaseRequest) -> web.Response:
+        """
+        Answer at the second listener what belongs to the first one.
+        """
+        message = f"{http.path} is not here but on the mock's first port"
+        return _error(404, "not_here", message)
 
     async def _dispatch(self, http: web.BaseRequest, rest: str) -> web.StreamResponse:
         world = None

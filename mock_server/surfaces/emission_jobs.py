@@ -2,6 +2,7 @@
 A webhook that has to be sent: what it says, where it goes, and its headers.
 """
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -9,7 +10,7 @@ from typing import Final
 from mock_server.draws import Draws
 from mock_server.encoding import to_json_bytes
 from mock_server.faults import Emission, Signing
-from mock_server.signatures import sign
+from mock_server.signatures import parse_secret, sign
 from mock_server.surfaces.api_events import USER_AGENT, ApiEvent, Destination
 from mock_server.surfaces.tool_backend import ToolOutcome
 
@@ -35,6 +36,12 @@ class Job:
 
     event: ApiEvent | None = None
     """What it tells, if it is one of the API's own events."""
+
+    faults: tuple[str, ...] = ()
+    """Those that hit it before its first attempt."""
+
+    taken: asyncio.Event | None = None
+    """Set once its first attempt has ended."""
 
 
 def emission_of_tool(outcome: ToolOutcome, draws: Draws, occurred_s: float) -> Emission:
@@ -88,7 +95,10 @@ def headers_of(
     if job.trace_id is not None:
         span_id = draws.mint_hex("", emission.message_id, length=16)
         headers["traceparent"] = f"00-{job.trace_id}-{span_id}-01"
+    headers |= dict(emission.headers)
     keys = own_keys if job.destination is None else job.destination.keys
+    if emission.secret is not None:
+        keys = (parse_secret(emission.secret),)
     if emission.signing is Signing.WRONG_SECRET:
         keys = (_WRONG_KEY,)
     if not keys or emission.signing is Signing.MISSING:
@@ -97,7 +107,7 @@ def headers_of(
         sign(
             message_id=emission.message_id,
             timestamp=timestamp,
-            body=emission.body,
+            body=emission.signed_body,
             key=key,
         )
         for key in keys

@@ -6,7 +6,7 @@ opens the journal entry, applies the faults, samples the latencies, writes the p
 and says what happened.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -129,6 +129,9 @@ class Answer:
 
     effect: Callable[[], Facts] | None = None
     """What happens unless a fault prevents it; its facts join the event of the end."""
+
+    before: Callable[[], Awaitable[None]] | None = None
+    """Awaited before the answer is written, if the effect happened."""
 
     after: Callable[[], None] | None = None
     """Called once the answer is out, or lost, if the effect happened."""

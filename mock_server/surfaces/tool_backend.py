@@ -2,7 +2,7 @@
 The tools that the service calls: ``POST /tools/{name}``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -94,6 +94,7 @@ class ToolBackend:
         draws: Mints the ids of calls that came without one.
         executions_max: How many calls are counted.
         resolve: Given the outcome of a deferred tool once its answer is out.
+        resolve_early: Given it before; says whether that was all.
     """
 
     name: ClassVar[str] = "tool_backend"
@@ -107,10 +108,12 @@ class ToolBackend:
         draws: Draws,
         executions_max: int,
         resolve: Callable[[ToolOutcome], None],
+        resolve_early: Callable[[ToolOutcome], Awaitable[bool]] | None = None,
     ) -> None:
         self._tools = {name: _CompiledTool(script) for name, script in tools.items()}
         self._draws = draws
         self._resolve = resolve
+        self._resolve_early = resolve_early
         self._executions: Counts[tuple[str, str, str]] = Counts(executions_max)
         self._requests: Counts[tuple[str, str, str]] = Counts(executions_max)
 
@@ -170,13 +173,25 @@ class ToolBackend:
             world=world.name,
         )
         is_deferred = reply.script.deferred
+        is_told: list[bool] = []
         return Answer(
             keys=keys,
             plan=_plan_of(reply, outcome),
             received={**received, "deferred": is_deferred},
             effect=execute,
-            after=(lambda: self._resolve(outcome)) if is_deferred else None,
+            after=(lambda: self._tell(outcome, is_told)) if is_deferred else None,
+            before=(lambda: self._tell_early(outcome, is_told))
+            if is_deferred
+            else None,
         )
+
+    async def _tell_early(self, outcome: ToolOutcome, is_told: list[bool]) -> None:
+        if self._resolve_early is not None:
+            is_told.append(await self._resolve_early(outcome))
+
+    def _tell(self, outcome: ToolOutcome, is_told: list[bool]) -> None:
+        if not any(is_told):
+            self._resolve(outcome)
 
     def _refusal_of(
         self, request: SurfaceRequest, name: str, arguments: Any

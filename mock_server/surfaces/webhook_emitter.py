@@ -4,19 +4,20 @@ Sends signed webhooks: results of deferred tools, and the API's own events.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 
 import aiohttp
 
 from mock_server.core import Core
 from mock_server.faults import (
+    Early,
     Emission,
     FaultContext,
     Target,
     asked_delay_s,
 )
-from mock_server.injector import Hit, Moment
+from mock_server.injector import ActiveFault, Hit, Moment
 from mock_server.latency import Sampler, sampler_of
 from mock_server.script import WebhookEmitterScript
 from mock_server.signatures import parse_secret
@@ -57,6 +58,14 @@ class EmitterOptions:
 class _Result:
     status: int | None
     asked_s: float | None = None
+
+
+def _is_early(active: ActiveFault) -> bool:
+    return isinstance(active.fault, Early)
+
+
+def _is_not_early(active: ActiveFault) -> bool:
+    return not _is_early(active)
 
 
 class WebhookEmitter:
@@ -138,16 +147,40 @@ class WebhookEmitter:
         """
         Send the outcome of a deferred tool, after its delay.
         """
+        self._schedule(self._job_of_tool(outcome, outcome.delay_s))
+
+    async def resolve_early(self, outcome: ToolOutcome) -> bool:
+        """
+        Send the outcome before the tool has answered, if a fault wants it so.
+        """
+        if not len(self._core.injector):
+            return False
+        job = self._job_of_tool(outcome, 0.0)
+        hits = self._choose(job, 1, fits=_is_early)
+        if not hits:
+            return False
+        self._tell_faults(job, hits)
+        taken = asyncio.Event()
+        self._schedule(replace(job, faults=(Early.name,), taken=taken))
+        head_starts_s = [
+            hit.active.fault.head_start
+            for hit in hits
+            if isinstance(hit.active.fault, Early)
+        ]
+        with suppress(TimeoutError):
+            async with self._core.clock.timeout(max(head_starts_s)):
+                await taken.wait()
+        return True
+
+    def _job_of_tool(self, outcome: ToolOutcome, delay_s: float) -> Job:
         core = self._core
-        occurred_s = core.clock.wall() + outcome.delay_s
-        self._schedule(
-            Job(
-                emission=emission_of_tool(outcome, core.draws, occurred_s),
-                tool=outcome.tool,
-                trace_id=outcome.trace_id,
-                world=outcome.world,
-                delay_s=outcome.delay_s,
-            )
+        occurred_s = core.clock.wall() + delay_s
+        return Job(
+            emission=emission_of_tool(outcome, core.draws, occurred_s),
+            tool=outcome.tool,
+            trace_id=outcome.trace_id,
+            world=outcome.world,
+            delay_s=delay_s,
         )
 
     def announce(self, event: ApiEvent) -> None:
@@ -246,25 +279,36 @@ class WebhookEmitter:
     def _with_faults(
         self, job: Job, attempt_number: int
     ) -> tuple[tuple[Emission, ...], list[str]]:
+        hits = self._choose(job, attempt_number, fits=_is_not_early)
+        emissions: tuple[Emission, ...] = (job.emission,)
+        for hit in hits:
+            context = self._context(hit, job.emission.message_id, attempt_number)
+            emissions = hit.active.fault.on_emission(emissions, context)
+        self._tell_faults(job, hits)
+        return emissions, [*job.faults, *(hit.active.fault.name for hit in hits)]
+
+    def _choose(
+        self, job: Job, attempt_number: int, *, fits: Callable[[ActiveFault], bool]
+    ) -> tuple[Hit, ...]:
         core = self._core
-        message_id = job.emission.message_id
         moment = Moment(
             target=Target.WEBHOOK_EMITTER,
             world=job.world,
             keys=CallKeys(
-                conversation=job.emission.tool_call_id or message_id,
+                conversation=job.emission.tool_call_id or job.emission.message_id,
                 turn=0,
                 attempt_number=attempt_number,
             ),
             scenario_s=core.time.elapsed_s,
             tools=() if job.tool is None else (job.tool,),
             headers={},
+            fits=fits,
         )
-        hits = core.injector.choose(moment)
-        emissions: tuple[Emission, ...] = (job.emission,)
+        return core.injector.choose(moment)
+
+    def _tell_faults(self, job: Job, hits: tuple[Hit, ...]) -> None:
+        core = self._core
         for hit in hits:
-            context = self._context(hit, message_id, attempt_number)
-            emissions = hit.active.fault.on_emission(emissions, context)
             name = hit.active.fault.name
             core.metrics.faults.labels(name, Target.WEBHOOK_EMITTER).inc()
             core.events.publish(
@@ -273,10 +317,9 @@ class WebhookEmitter:
                 fault_id=hit.active.fault_id,
                 fault=name,
                 surface=Target.WEBHOOK_EMITTER,
-                request_id=message_id,
+                request_id=job.emission.message_id,
                 draw=hit.draw,
             )
-        return emissions, [hit.active.fault.name for hit in hits]
 
     def _context(self, hit: Hit, message_id: str, attempt_number: int) -> FaultContext:
         core = self._core
@@ -326,6 +369,8 @@ class WebhookEmitter:
             except (aiohttp.ClientError, OSError) as error:
                 reason = type(error).__name__
         self._publish(job, emission, attempt_number, result.status, faults, reason)
+        if job.taken is not None:
+            job.taken.set()
         return result
 
     async def _post(self, job: Job, emission: Emission) -> _Result:
@@ -333,7 +378,7 @@ class WebhookEmitter:
             return _Result(status=None)
         async with self._session.post(
             job.destination.url if job.destination else self._service_receiver,
-            data=emission.changed_body or emission.body,
+            data=emission.sent_body,
             headers=headers_of(
                 job,
                 emission,
