@@ -28,6 +28,7 @@ from mock_server.surfaces.responses import (
 )
 from mock_server.surfaces.scripted import ScriptedModel
 from mock_server.surfaces.stored_completions import StoredCompletions
+from mock_server.surfaces.threads import Assistants, Runs, ThreadMemory, Threads
 from mock_server.surfaces.unknown import Unknown
 from mock_server.surfaces.webhook_emitter import WebhookEmitter
 from mock_server.surfaces.webhook_endpoints import WebhookEndpoints
@@ -98,7 +99,20 @@ class Upstream:
             },
             announce=emitter.announce,
         )
+        talk = ThreadMemory(limits, Mint(core.draws, things_max=limits.threads_max))
+        poll_after_s = script.upstream.threads.poll_after_s
+        runs = Runs(
+            core,
+            model,
+            talk,
+            latency=profile_of(script.upstream.latency),
+            poll_after_s=poll_after_s,
+        )
+        threads = Threads(api_keys, talk, core.chores, poll_after_s=poll_after_s)
         self._shelves: dict[str, Shelf[Any]] = {
+            "assistants": talk.assistants,
+            "threads": talk.threads,
+            "runs": talk.runs,
             "stored_completions": stored.shelf,
             "files": files.shelf,
             "batches": batches.shelf,
@@ -120,6 +134,13 @@ class Upstream:
                 ("/embeddings", embeddings),
                 ("/completions", completions),
                 ("/moderations", moderations),
+                ("POST /runs/submit-tool-outputs", runs),
+                ("POST /threads/*/runs/*/submit_tool_outputs", runs),
+                ("/threads/*/runs/*", threads),
+                ("POST /threads/*/runs", runs),
+                ("POST /threads/runs", runs),
+                ("/threads", threads),
+                ("/assistants", Assistants(api_keys, model, talk)),
                 ("/files", files),
                 ("/batches", batches),
                 ("/models", Models(api_keys, script.upstream.listed_models)),

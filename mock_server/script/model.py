@@ -34,6 +34,15 @@ class BackgroundScript(ScriptModel):
     """
 
 
+class ThreadScript(ScriptModel):
+    """
+    How runs of threads are polled.
+    """
+
+    poll_after_s: Duration = Field(default=0.1, alias="poll_after")
+    """When a poller is told to come back: the header ``openai-poll-after-ms``."""
+
+
 class UpstreamScript(ScriptModel):
     """
     What the model API does.
@@ -56,6 +65,7 @@ class UpstreamScript(ScriptModel):
     """How much an API key may ask for; by default as much as it likes."""
 
     batches: BatchScript = Field(default_factory=BatchScript)
+    threads: ThreadScript = Field(default_factory=ThreadScript)
 
     latency: LatencyScript = Field(default_factory=LatencyScript)
     faults: list[UpstreamFault] = Field(default_factory=list)

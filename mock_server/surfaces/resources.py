@@ -209,13 +209,19 @@ def check_fields(
             fields[name].check(value, name)
 
 
-def value_plan(value: Value, headers: tuple[tuple[str, str], ...]) -> Plan:
+def value_plan(
+    value: Value,
+    headers: tuple[tuple[str, str], ...],
+    *,
+    pace: Pace = Pace.FIRST_TOKEN,
+) -> Plan:
     """
     Return a whole answer.
 
     Args:
         value: JSON, or bytes with their own content type.
         headers: Besides those of the body.
+        pace: How long it waits.
     """
     if isinstance(value, Content):
         body, content = value.data, ("content-type", value.content_type)
@@ -223,7 +229,7 @@ def value_plan(value: Value, headers: tuple[tuple[str, str], ...]) -> Plan:
     else:
         body, content = to_json_bytes(value), JSON_CONTENT
     head = (content, ("content-length", str(len(body))), *headers)
-    return (Head(_OK, head), Chunk(body, Pace.FIRST_TOKEN), End())
+    return (Head(_OK, head), Chunk(body, pace), End())
 
 
 def page_of(
