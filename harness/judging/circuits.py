@@ -63,10 +63,18 @@ class Circuit:
 def circuits_of(timeline: Timeline) -> Mapping[str, Circuit]:
     """
     Return every circuit that changed, by name.
+
+    The circuits of a service that was killed are gone; those of the next are closed.
     """
     changes: dict[str, list[Record]] = defaultdict(list)
-    for record in timeline.of("circuit_changed"):
-        changes[str(record["circuit"])].append(record)
+    records = [*timeline.of("circuit_changed"), *timeline.of("service_killed")]
+    for record in sorted(records, key=lambda each: int(each["seq"])):
+        if record["kind"] == "circuit_changed":
+            changes[str(record["circuit"])].append(record)
+            continue
+        for known in changes.values():
+            if known[-1]["to"] != _FIRST_STATE:
+                known.append({**record, "from": known[-1]["to"], "to": _FIRST_STATE})
     return {name: _circuit(name, records) for name, records in changes.items()}
 
 

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 _LIVE_FIXED_US = 50_000
 _LIVE_SHARE = 0.05
+TRANSIT_US = 50_000
+"""What a message may take between two hosts, a new connection included, also where
+clocks are one: an upper bound on what another host saw gives so much way."""
+
 _ROUNDING_US = 2
 """Two times in whole microseconds may make a duration so much shorter or longer."""
 

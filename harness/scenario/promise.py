@@ -5,10 +5,11 @@ A part that is null is not promised, and nothing of it is judged. The reference
 service promises what its settings say.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from harness.resilience import RetryBudgetOptions
 from harness.scenario.base import ScenarioModel
 from harness.settings import Count, PositiveDuration, Rate, ServiceSettings
 
@@ -34,6 +35,21 @@ class ChatPromise(ScenarioModel):
     """Whether ``Idempotency-Key`` is understood."""
 
 
+class RetryBudgetPromise(ScenarioModel):
+    """
+    How far retries may multiply the traffic, in any window.
+    """
+
+    share: Annotated[float, Field(ge=0)] = 0.2
+    """Retries per request."""
+
+    reserve: Rate = 3.0
+    """Retries that are there even without requests."""
+
+    window: PositiveDuration = 10.0
+    """What is earned and spent counts for so long."""
+
+
 class UpstreamPromise(ScenarioModel):
     """
     How patiently the model API is asked.
@@ -44,6 +60,8 @@ class UpstreamPromise(ScenarioModel):
     total_timeout: PositiveDuration | None = None
     backoff_base: PositiveDuration | None = None
     backoff_max: PositiveDuration | None = None
+    retry_budget: RetryBudgetPromise | None = None
+    """Null promises no budget: all that bounds retries is their number."""
 
 
 class BreakerPromise(ScenarioModel):
@@ -147,13 +165,29 @@ def promise_of_settings(
                 "names": ("get_weather", "query_order"),
                 "deferred": "approve_refund",
             }
-        if name == "upstream" and not settings.upstream.retry_enabled:
-            values["attempts_max"] = 1
+        if name == "upstream":
+            values |= _promise_of_retries(settings)
         part = getattr(named, name)
         if name in named.model_fields_set:
-            given = {} if part is None else part.model_dump(exclude_unset=True)
+            given = {
+                field: getattr(part, field)
+                for field in (() if part is None else part.model_fields_set)
+            }
             parts[name] = part and model.model_construct(**values | given)
         else:
             is_on = getattr(section, "enabled", True)
             parts[name] = model.model_construct(**values) if is_on else None
     return Promise.model_construct(_fields_set=set(named.model_fields_set), **parts)
+
+
+def _promise_of_retries(settings: ServiceSettings) -> dict[str, Any]:
+    retry = settings.upstream.retry_options()
+    if retry is None:
+        return {"attempts_max": 1}
+    match retry.budget:
+        case RetryBudgetOptions(share=share, reserve_per_s=rate, window_s=window_s):
+            budget = RetryBudgetPromise.model_construct(
+                share=share, reserve=rate, window=window_s
+            )
+            return {"retry_budget": budget}
+    return {}

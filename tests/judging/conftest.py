@@ -171,6 +171,24 @@ class Log:
             **values,
         )
 
+    def ended(
+        self, call: str, at_s: float, outcome: str, **fields: Any
+    ) -> dict[str, Any]:
+        """
+        Add an attempt as the service tells of it, over a moment after it began.
+        """
+        common = {"operation": "chat_completion", "attempt_number": 1}
+        self.add(at_s - 0.05, "service", "attempt_started", trace_id=call, **common)
+        return self.add(
+            at_s,
+            "service",
+            "attempt_ended",
+            trace_id=call,
+            outcome=outcome,
+            **common,
+            **fields,
+        )
+
     def circuit(
         self, at_s: float, from_: str, to: str, **fields: Any
     ) -> dict[str, Any]:
@@ -199,7 +217,15 @@ def promise() -> Promise:
     return Promise.model_validate(
         {
             "breaker": {"failure_threshold": 3, "break_duration": "2s"},
-            "upstream": {"attempts_max": 2, "attempt_timeout": "1s"},
+            "upstream": {
+                "attempts_max": 2,
+                "attempt_timeout": "1s",
+                "total_timeout": "20s",
+                "backoff_base": "500ms",
+                "backoff_max": "4s",
+                "retry_budget": {"share": 0.2, "reserve": "1/s", "window": "10s"},
+            },
+            "tools": {"pending_timeout": "10s"},
             "rate_limit": {"rate": "10/s", "burst": 5},
             "webhook": {"attempts_max": 3, "timeout": "1s", "backoff_base": "100ms"},
         }

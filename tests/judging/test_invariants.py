@@ -127,6 +127,38 @@ def _retry_after_ignored(log: Any) -> None:
     log.attempt("hasty", 1.4, end_s=1.5, number=2)
 
 
+@_bug(7)
+def _no_jitter(log: Any) -> None:
+    for index in range(14):
+        log.call(f"c{index}", index, end_s=index + 0.7)
+        log.attempt(f"c{index}", index + 0.1, end_s=index + 0.11, status=429)
+        log.attempt(f"c{index}", index + 0.61, end_s=index + 0.65, number=2)
+
+
+@_bug(7)
+def _delays_beyond_the_backoff(log: Any) -> None:
+    log.ended("slow", 1.0, "backpressure")
+    log.add(1.0, "service", "retry_scheduled", attempt_number=1, delay_s=1.6)
+
+
+@_bug(7)
+def _retry_before_its_delay_is_over(log: Any) -> None:
+    retry = {"attempt_number": 1, "operation": "chat_completion", "trace_id": "hasty"}
+    log.ended("hasty", 1.0, "backpressure")
+    log.add(1.0, "service", "retry_scheduled", delay_s=0.4, **retry)
+    log.ended("hasty", 1.2, "success")
+
+
+@_bug(8)
+def _retries_without_a_budget(log: Any) -> None:
+    for index in range(30):
+        at_s = 1.0 + index * 0.2
+        log.call(f"c{index}", at_s, end_s=at_s + 1.5)
+        log.attempt(f"c{index}", at_s, end_s=at_s + 0.01, status=429)
+        late_s = at_s + 0.1 + index / 50
+        log.attempt(f"c{index}", late_s, end_s=late_s + 0.01, number=2)
+
+
 @_bug(9)
 def _new_key_per_attempt(log: Any) -> None:
     log.call("keys", 1.0, end_s=3.0)
@@ -212,6 +244,44 @@ def _attempt_while_open(log: Any) -> None:
     log.circuit(3.5, "open", "half_open")
 
 
+@_bug(14)
+def _refusals_counted_as_failures(log: Any) -> None:
+    log.ended("only", 1.0, "failure")
+    log.circuit(1.0, "closed", "open", reason="consecutive_failures", generation=2)
+
+
+@_bug(14)
+def _threshold_passed_over(log: Any) -> None:
+    for index in range(5):
+        at_s = 1.0 + index
+        log.attempt(f"c{index}", at_s - 0.04, end_s=at_s - 0.01, status=503)
+        log.ended(f"c{index}", at_s, "failure")
+
+
+@_bug(14)
+def _opened_again_although_no_probe_failed(log: Any) -> None:
+    for index in range(3):
+        log.ended(f"c{index}", 1.0 + index * 0.1, "failure")
+    log.circuit(1.2, "closed", "open", reason="consecutive_failures", generation=2)
+    log.circuit(3.3, "open", "half_open", generation=3)
+    log.circuit(3.4, "half_open", "open", reason="probe_failed", generation=4)
+
+
+@_bug(15)
+def _break_restarted_by_refused_calls(log: Any) -> None:
+    log.circuit(1.0, "closed", "open")
+    for index in range(6):
+        log.add(
+            1.5 + index * 0.5,
+            "service",
+            "operation_rejected",
+            strategy="circuit_breaker",
+            circuit="upstream/gpt-4o",
+            retry_after_s=2.0,
+        )
+    log.circuit(6.1, "open", "half_open")
+
+
 @_bug(15)
 def _break_too_short(log: Any) -> None:
     log.circuit(1.0, "closed", "open")
@@ -229,6 +299,71 @@ def _unlimited_probes(log: Any) -> None:
             generation=2,
             probes=index + 1,
         )
+
+
+@_bug(16)
+def _probe_slot_leaked(log: Any) -> None:
+    log.call("probe", 1.0, end_s=2.0, outcome="failed", status=504)
+    log.add(
+        1.0,
+        "service",
+        "probe_started",
+        trace_id="probe",
+        circuit="upstream/gpt-4o",
+        generation=3,
+        probes=1,
+    )
+
+
+@_bug(17)
+def _late_success_counts_as_a_probe(log: Any) -> None:
+    log.add(
+        0.5,
+        "service",
+        "attempt_started",
+        trace_id="late",
+        operation="chat_completion",
+        attempt_number=1,
+    )
+    for index in range(3):
+        log.ended(f"c{index}", 1.0 + index * 0.1, "failure")
+    log.circuit(1.2, "closed", "open", reason="consecutive_failures", generation=2)
+    log.circuit(3.3, "open", "half_open", generation=3)
+    log.add(
+        3.4,
+        "service",
+        "attempt_ended",
+        trace_id="late",
+        operation="chat_completion",
+        attempt_number=1,
+        outcome="success",
+    )
+    log.circuit(3.4, "half_open", "closed", reason="probes_succeeded", generation=4)
+
+
+def _refuse(log: Any, at_s: float, **fields: Any) -> None:
+    values = {"trace_id": "r", "strategy": "circuit_breaker", "retry_after_s": 2.0}
+    log.add(at_s, "service", "operation_rejected", **values | fields)
+
+
+@_bug(18)
+def _retried_while_open(log: Any) -> None:
+    for at_s in (1.0, 1.5, 2.0):
+        _refuse(log, at_s)
+    log.add(2.0, "service", "chat_failed", trace_id="r", status=503)
+
+
+@_bug(18)
+def _refusal_that_says_it_failed(log: Any) -> None:
+    _refuse(log, 1.0)
+    log.add(1.0, "service", "chat_failed", trace_id="r", status=502)
+
+
+@_bug(18)
+def _refusals_that_take_their_time(log: Any) -> None:
+    for index in range(6):
+        _refuse(log, 1.0 + index, trace_id=f"r{index}")
+        log.add(1.9 + index, "service", "chat_failed", trace_id=f"r{index}", status=503)
 
 
 @_bug(19)
@@ -287,6 +422,126 @@ def _more_deliveries_than_promised(log: Any) -> None:
     log.add(5.0, "service", "webhook_dead", message_id="msg", endpoint="default")
 
 
+@_bug(21)
+def _sent_again_under_another_id(log: Any) -> None:
+    fact = {"tool_call_id": "tc", "trace_id": "t"}
+    log.add(0.9, "service", "webhook_enqueued", message_id="msg-1", **fact)
+    log.records()[0]["event_type"] = "function_call.completed"
+    log.webhook("msg-1", 1.0, status=500, **fact)
+    log.webhook("msg-2", 1.5, **fact)
+    log.add(1.6, "service", "webhook_delivered", message_id="msg-1")
+
+
+@_bug(22)
+def _two_workers_on_one_delivery(log: Any) -> None:
+    log.webhook("msg", 1.8, status=500, actual_us=800_000)
+    log.webhook("msg", 1.9, number=2, actual_us=800_000)
+
+
+@_bug(22)
+def _delivery_before_it_is_due(log: Any) -> None:
+    delivery = {"message_id": "msg", "endpoint": "default"}
+    log.webhook("msg", 1.0, status=500)
+    log.webhook("msg", 1.3, number=2)
+    log.add(0.9, "service", "webhook_enqueued", **delivery)
+    log.add(
+        1.0,
+        "service",
+        "webhook_retry_scheduled",
+        attempt_number=1,
+        delay_s=0.8,
+        **delivery,
+    )
+    log.add(1.3, "service", "webhook_attempt_started", attempt_number=2, **delivery)
+
+
+@_bug(22)
+def _schedule_shorter_than_declared(log: Any) -> None:
+    log.webhook("msg", 1.0, status=500)
+    log.webhook("msg", 1.3, number=2)
+    log.add(0.9, "service", "webhook_enqueued", message_id="msg")
+    log.add(
+        1.0,
+        "service",
+        "webhook_retry_scheduled",
+        message_id="msg",
+        attempt_number=1,
+        delay_s=0.05,
+    )
+
+
+@_bug(23)
+def _waiting_behind_a_dead_endpoint(log: Any) -> None:
+    for index in range(6):
+        at_s = 1.0 + index * 2
+        for name, late_s, status in (("dead", 0.9, None), ("well", 0.95, 200)):
+            message = {"message_id": f"{name}-{index}", "endpoint": name}
+            log.add(at_s, "service", "webhook_enqueued", **message)
+            record = log.webhook(message["message_id"], at_s + late_s, status=status)
+            record["endpoint"] = name
+            if status is None:
+                log.add(at_s + 1.0, "service", "webhook_dead", **message)
+
+
+@_bug(24)
+def _accepted_and_forgotten(log: Any) -> None:
+    log.call("async", 1.0, end_s=4.0, outcome="failed", status=404, mode="async")
+    log.add(1.1, "caller", "call_accepted", call_id="async", callback_id="cb")
+    log.add(2.0, "caller", "service_killed")
+    log.add(3.0, "caller", "service_restarted")
+    log.webhook("msg", 3.5, event_type="chat.failed", callback_id="cb")
+
+
+@_bug(24)
+def _end_that_changes(log: Any) -> None:
+    log.webhook("msg-1", 1.0, event_type="chat.completed", callback_id="cb")
+    log.webhook("msg-2", 2.0, event_type="chat.failed", callback_id="cb")
+
+
+@_bug(24)
+def _acknowledged_before_the_write(log: Any) -> None:
+    log.call("refund", 1.0, end_s=13.0)
+    log.attempt("refund", 12.1, end_s=12.2)
+    tool_call = {"tool_call_id": "tc", "trace_id": "refund"}
+    log.add(1.2, "mock", "tool_executed", tool="approve_refund", **tool_call)
+    log.add(
+        1.5,
+        "mock",
+        "webhook_emitted",
+        event_type="function_call.completed",
+        status=200,
+        faults=[],
+        **tool_call,
+    )
+    log.add(1.5, "caller", "service_killed")
+    log.add(2.0, "caller", "service_restarted")
+    log.webhook("msg", 12.0, event_type="function_call.failed", **tool_call)
+
+
+@_bug(25)
+def _connection_leaked(log: Any) -> None:
+    log.call("probe", 1.0, end_s=2.1, outcome="failed", status=504)
+    log.attempt("probe", 1.05, end_s=28.0, status=None, outcome="abandoned")
+
+
+@_bug(25)
+def _circuit_that_never_closes(log: Any) -> None:
+    log.circuit(1.0, "closed", "open")
+    log.circuit(3.5, "open", "half_open")
+    for index in range(8):
+        _refuse(
+            log,
+            5.0 + index * 3,
+            trace_id=f"r{index}",
+            circuit="upstream/gpt-4o",
+        )
+
+
+@_bug(25)
+def _call_that_takes_for_ever(log: Any) -> None:
+    log.call("slow", 1.0, end_s=29.0, outcome="failed", status=504)
+
+
 @pytest.mark.parametrize("bug", sorted(BUGS))
 def test_a_planted_bug_breaks_its_invariant(
     bug: str, log: Any, promise: Promise
@@ -316,6 +571,66 @@ def test_every_invariant_has_a_planted_bug() -> None:
     assert {number for number, _ in BUGS.values()} == set(INVARIANTS)
 
 
+def _good_outage(log: Any, at_s: float) -> None:
+    """
+    Write an outage of 2 s: open, a refusal, a late outcome, probes, closed.
+    """
+    circuit = "upstream/gpt-4o"
+    late = {"trace_id": "late", "operation": "chat_completion", "attempt_number": 1}
+    log.add(at_s - 0.5, "service", "attempt_started", **late)
+    for index in range(3):
+        log.ended(f"down-{index}", at_s - 0.2 + index * 0.1, "failure")
+    log.circuit(at_s, "closed", "open", reason="consecutive_failures", generation=2)
+    retry = {"trace_id": "down-1", "operation": "chat_completion", "attempt_number": 1}
+    log.add(at_s - 0.05, "service", "retry_scheduled", delay_s=0.3, **retry)
+    _refuse(log, at_s + 0.3, circuit=circuit, retry_after_s=1.7, **retry)
+    log.add(at_s + 0.3, "service", "chat_failed", trace_id="down-1", status=503)
+    log.add(at_s + 0.5, "service", "attempt_ended", outcome="success", **late)
+    log.add(
+        at_s + 0.5,
+        "service",
+        "stale_outcome_ignored",
+        trace_id="late",
+        circuit=circuit,
+        generation=1,
+        outcome="success",
+    )
+    log.circuit(at_s + 2, "open", "half_open", reason="break_elapsed", generation=3)
+    for index in range(3):
+        probe = {
+            "trace_id": f"probe-{index}",
+            "circuit": circuit,
+            "generation": 3,
+        }
+        began_s = at_s + 2 + index * 0.1
+        log.add(began_s, "service", "probe_started", probes=1, **probe)
+        log.ended(f"probe-{index}", began_s + 0.06, "success")
+        log.add(
+            began_s + 0.06,
+            "service",
+            "probe_ended",
+            outcome="success",
+            successes=index + 1,
+            **probe,
+        )
+    log.circuit(at_s + 2.26, "half_open", "closed", reason="probes_succeeded")
+
+
+def _good_delivery_beside_a_dead_endpoint(log: Any, at_s: float) -> None:
+    """
+    Write two messages, of which one is refused three times and the other is not held up.
+    """
+    for name in ("dead", "well"):
+        message = {"message_id": f"msg-{name}", "endpoint": name}
+        log.add(at_s, "service", "webhook_enqueued", **message)
+    for number in range(1, 4):
+        log.webhook("msg-dead", at_s + number / 5, number=number, status=500)[
+            "endpoint"
+        ] = "dead"
+    log.add(at_s + 0.6, "service", "webhook_dead", message_id="msg-dead")
+    log.webhook("msg-well", at_s + 0.21)["endpoint"] = "well"
+
+
 def test_a_good_run_breaks_none(log: Any, promise: Promise) -> None:
     """
     What is as it should be passes, and what did not happen is skipped.
@@ -330,12 +645,8 @@ def test_a_good_run_breaks_none(log: Any, promise: Promise) -> None:
     log.attempt("cut", 11.1, end_s=11.2, outcome="cut")
     log.call("bad", 12.0, end_s=12.4, outcome="failed", status=502)
     log.attempt("bad", 12.1, end_s=12.2, status=400)
-    log.circuit(13.0, "closed", "open")
-    log.circuit(15.0, "open", "half_open")
-    probe = {"circuit": "upstream/gpt-4o", "generation": 2}
-    log.add(15.0, "service", "probe_started", probes=1, **probe)
-    log.add(15.1, "service", "probe_ended", outcome="success", successes=1, **probe)
-    log.circuit(15.2, "half_open", "closed")
+    _good_outage(log, 13.0)
+    _good_delivery_beside_a_dead_endpoint(log, 17.0)
     log.run(end_s=30.0)
 
     rulings = judge_invariants(Timeline(log.records()), promise)

@@ -2,8 +2,9 @@
 Circuits do what their states say; judged where the service tells of them.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from harness.judging.causality import admitted_after_us
 from harness.judging.circuits import circuits_of, covers_model
@@ -11,6 +12,9 @@ from harness.judging.entities import Record, is_by_hand
 from harness.judging.ruling import Finding, Ruling, finding, rule, skipped
 from harness.judging.timeline import Timeline
 from harness.scenario import Promise
+
+_SETTLES_S: Final = 1.0
+"""So long after the end of its call a probe may take to be settled."""
 
 _SILENT: Final = "the service says nothing of its circuits"
 _NEVER_CHANGED: Final = "no circuit ever changed"
@@ -81,7 +85,7 @@ def nothing_starts_while_open(timeline: Timeline, promise: Promise) -> Ruling:
 
 def open_lasts(timeline: Timeline, promise: Promise) -> Ruling:
     """
-    15: a circuit stays open at least as long as promised.
+    15: open lasts as long as promised, and no longer once there is traffic.
     """
     name_ = "15 open lasts as promised"
     if promise.breaker is None:
@@ -102,12 +106,43 @@ def open_lasts(timeline: Timeline, promise: Promise) -> Ruling:
                     f"{promise.breaker.break_duration:g} s are promised"
                 )
                 broken.append(finding(message, [following.seq, span.seq]))
+    broken += _refused_too_long(timeline, promise.breaker.break_duration)
     return rule(
         name_,
         judged=judged,
         broken=broken,
         nothing="no circuit was open from beginning to end",
     )
+
+
+def _refused_too_long(timeline: Timeline, break_s: float) -> Iterator[Finding]:
+    """
+    Yield the first refusal of each break that came after its end.
+    """
+    said_s = {
+        int(record["seq"]): float(record.get("break_duration_s") or 0.0)
+        for record in timeline.of("circuit_changed")
+    }
+    refusals: dict[str, list[Record]] = defaultdict(list)
+    for record in timeline.of("operation_rejected"):
+        # One that waited in a queue may be told of a break that is over.
+        if record.get("circuit") and record.get("retry_after_s"):
+            refusals[str(record["circuit"])].append(record)
+    for name, seq, from_us, to_us in _open_spells(timeline):
+        # A peer's Retry-After may lengthen a break; the service says so at its start.
+        lasts_s = max(break_s, said_s.get(seq or 0, 0.0))
+        end_us = from_us + timeline.slack.at_most_us(lasts_s)
+        late = next(
+            (each for each in refusals[name] if end_us < int(each["time_us"]) < to_us),
+            None,
+        )
+        if late is not None:
+            after_s = (int(late["time_us"]) - from_us) / 1e6
+            message = (
+                f"{name} still refused {after_s:.3f} s after it had opened for "
+                f"{lasts_s:g} s"
+            )
+            yield finding(message, [int(late["seq"]), seq])
 
 
 def probes_within_bounds(timeline: Timeline, promise: Promise) -> Ruling:
@@ -117,8 +152,7 @@ def probes_within_bounds(timeline: Timeline, promise: Promise) -> Ruling:
     name_ = "16 probes within bounds"
     if promise.breaker is None:
         return skipped(name_, "no circuit breaker is promised")
-    broken: list[Finding] = []
-    unknown: list[Finding] = []
+    broken: list[Finding] = list(_leaked_probes(timeline))
     under_way: dict[tuple[str, int], list[int]] = {}
     started = 0
     for record in timeline.records:
@@ -142,8 +176,56 @@ def probes_within_bounds(timeline: Timeline, promise: Promise) -> Ruling:
         name_,
         judged=started,
         broken=broken,
-        unknown=unknown,
         nothing="nothing was probed" if timeline.speaks else _SILENT,
+    )
+
+
+def _leaked_probes(timeline: Timeline) -> Iterator[Finding]:
+    """
+    Yield the probes that hold their slot although their call is over.
+    """
+    ends_us = {
+        call.trace_id: call.ended_us
+        for call in timeline.calls
+        # Of a caller that left nobody knows whether the service goes on.
+        if call.outcome != "unknown" and (call.ending or {}).get("status") is not None
+    }
+    freed: dict[tuple[str, int, Any], int] = {}
+    moved_us: dict[str, list[int]] = defaultdict(list)
+    expired_us: dict[str, list[int]] = defaultdict(list)
+    for record in timeline.of("probe_ended"):
+        freed[_probe_of(record)] = int(record["seq"])
+    for record in timeline.of("circuit_changed"):
+        moved_us[str(record["circuit"])].append(int(record["time_us"]))
+    for record in timeline.of("probe_expired"):
+        expired_us[str(record["circuit"])].append(int(record["time_us"]))
+    for record in timeline.of("probe_started"):
+        name, start_us = str(record["circuit"]), int(record["time_us"])
+        call_end_us = ends_us.get(record.get("trace_id"))
+        if call_end_us is None or freed.get(_probe_of(record), 0) > record["seq"]:
+            continue
+        by_us = call_end_us + timeline.slack.at_most_us(_SETTLES_S)
+        was_moved = any(
+            start_us <= time_us <= by_us
+            for time_us in (*moved_us[name], *expired_us[name])
+        )
+        if (
+            not was_moved
+            and by_us < timeline.end_us
+            and not timeline.is_interrupted(start_us, by_us)
+        ):
+            message = (
+                f"a probe of {name} has no end although its call ended at "
+                f"{call_end_us / 1e6:.3f} s: its slot has leaked"
+            )
+            yield finding(message, [int(record["seq"])])
+
+
+def _probe_of(record: Record) -> tuple[str, int, Any]:
+    return (
+        str(record["circuit"]),
+        int(record.get("generation") or 0),
+        record.get("trace_id"),
     )
 
 

@@ -98,6 +98,15 @@ def _turns(call: Call) -> list[tuple[Attempt, Attempt]]:
             if other.turn == asking.turn + 1
             and other.received_us >= (asking.ended_us or 0)
         ]
-        if following and not asking.is_ambiguous:
+        if not following or asking.is_ambiguous:
+            continue
+        # An answer that the service lost, to a crash or a timeout, was asked for again.
+        was_replaced = any(
+            other.turn == asking.turn
+            and other is not asking
+            and asking.received_us < other.received_us < following[0].received_us
+            for other in call.attempts
+        )
+        if not was_replaced:
             pairs.append((asking, following[0]))
     return pairs

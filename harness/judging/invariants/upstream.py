@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from harness.judging.entities import Attempt
 from harness.judging.ruling import Finding, Ruling, finding, rule, skipped
+from harness.judging.slack import TRANSIT_US
 from harness.judging.timeline import Timeline
 from harness.scenario import Promise
 
@@ -60,7 +61,7 @@ def attempts_are_bounded(timeline: Timeline, promise: Promise) -> Ruling:
             continue
         if upstream.total_timeout is None:
             continue
-        limit_us = timeline.slack.at_most_us(upstream.total_timeout)
+        limit_us = timeline.slack.at_most_us(upstream.total_timeout) + TRANSIT_US
         late = [
             each for each in attempts if each.received_us > first.received_us + limit_us
         ]
@@ -83,7 +84,7 @@ def permanent_is_not_retried(timeline: Timeline, promise: Promise) -> Ruling:
     del promise
     judged = 0
     broken: list[Finding] = []
-    for attempt, following in _followed(timeline):
+    for attempt, following in followed(timeline):
         if not _is_permanent(attempt):
             continue
         judged += 1
@@ -109,7 +110,7 @@ def retry_after_is_kept(timeline: Timeline, promise: Promise) -> Ruling:
     judged = 0
     broken: list[Finding] = []
     shortest_s: float | None = None
-    for attempt, following in _followed(timeline):
+    for attempt, following in followed(timeline):
         asked_s = (attempt.ended or {}).get("retry_after_s")
         if not asked_s or attempt.ended_us is None or following is None:
             continue
@@ -229,7 +230,7 @@ def _is_permanent(attempt: Attempt) -> bool:
     return status in _PERMANENT_SERVER_ERRORS
 
 
-def _followed(timeline: Timeline) -> Iterator[tuple[Attempt, Attempt | None]]:
+def followed(timeline: Timeline) -> Iterator[tuple[Attempt, Attempt | None]]:
     """
     Yield every attempt with the next one of its request that came after its end.
     """
