@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test test-long test-browser format lint layers types tests lock clean
+.PHONY: help setup demo test test-long test-browser breaker-table format lint layers types tests lock clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,9 @@ test-long: setup ## Soaks, thousands of kills and seeds
 
 test-browser: setup ## What needs a real Chromium (chromium on the path)
 	$(BIN)/python -m pytest -m browser
+
+breaker-table: setup ## Sixteen properties of six circuit breakers, measured
+	$(BIN)/python loadtests/benchmarks/breaker_table.py
 
 lock: ## Renew requirements.lock (needs uv)
 	printf 'hatchling\neditables\n' | uv pip compile --universal --python-version 3.11 --generate-hashes \
