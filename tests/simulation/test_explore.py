@@ -60,8 +60,11 @@ def test_a_leaked_probe_slot_is_found_and_seen_again(tmp_path: Path) -> None:
     )
 
     assert explored.returncode == 1
-    assert re.search(r"failed +expectations: circuit upstream", explored.stdout)
-    [command] = re.findall(r"harness (run .*)", explored.stdout)
+    # The flaw, what was seen, and the command, each on a line.
+    [command] = re.findall(
+        r"failed +expectations: circuit upstream.*\n.*\n +harness (run .*)",
+        explored.stdout,
+    )
     seed = command.rsplit(maxsplit=1)[-1]
     assert (tmp_path / "found" / f"seed-{seed}" / "report.html").is_file()
 
