@@ -16,6 +16,7 @@ from mock_server.surfaces.resources import Call, Resource, check_fields, value_p
 from mock_server.surfaces.scripted import ScriptedModel
 from mock_server.wire import (
     ApiError,
+    Pace,
     answer_headers,
     count_tokens,
     prompt_too_long,
@@ -84,7 +85,11 @@ class Embeddings(Resource):
         }
         return Answer(
             keys=call.keys,
-            plan=value_plan(value, answer_headers(call.request.request_id)),
+            plan=value_plan(
+                value,
+                answer_headers(call.request.request_id),
+                pace=Pace.FIRST_TOKEN,
+            ),
             received={"model": name, "stream": False},
             demand=Demand(model=name, prompt_tokens=tokens),
         )

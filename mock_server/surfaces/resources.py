@@ -213,7 +213,7 @@ def value_plan(
     value: Value,
     headers: tuple[tuple[str, str], ...],
     *,
-    pace: Pace = Pace.FIRST_TOKEN,
+    pace: Pace = Pace.NONE,
 ) -> Plan:
     """
     Return a whole answer.
@@ -221,7 +221,7 @@ def value_plan(
     Args:
         value: JSON, or bytes with their own content type.
         headers: Besides those of the body.
-        pace: How long it waits.
+        pace: How long it waits; what is kept is there at once.
     """
     if isinstance(value, Content):
         body, content = value.data, ("content-type", value.content_type)

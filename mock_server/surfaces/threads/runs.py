@@ -283,7 +283,8 @@ class Runs(Resource):
         step.begin()
         list(play_reply(step.run, reply, self._memory, call.now_s))
         value = copy.deepcopy(step.run.value)
-        return value_plan(value, answer_headers(call.request.request_id))
+        headers = answer_headers(call.request.request_id)
+        return value_plan(value, headers, pace=Pace.FIRST_TOKEN)
 
     def _poll(self, call: Call, step: _Step, delay_s: float, reply: Reply) -> Plan:
         run = step.run
@@ -298,7 +299,7 @@ class Runs(Resource):
             *answer_headers(call.request.request_id),
             poll_header(self._poll_after_s),
         )
-        return value_plan(copy.deepcopy(run.value), headers, pace=Pace.NONE)
+        return value_plan(copy.deepcopy(run.value), headers)
 
     def _delay_of(self, answer: Answer, latency: Latency, call: Call) -> float:
         keys = answer.keys

@@ -57,7 +57,7 @@ class Talk:
 
     def __init__(self, client: openai.AsyncOpenAI) -> None:
         self.client = client
-        self.beta = client.beta
+        self.beta: Any = client.beta
         self.thread_id = ""
         self.assistant_id = ""
 
