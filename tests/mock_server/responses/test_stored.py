@@ -131,7 +131,9 @@ async def test_chains_do_not_disturb_each_other(clock: LoopClock) -> None:
         last: dict[str, str | None] = {"red": None, "blue": None}
         for _ in range(3):
             for name in ("red", "blue"):
-                more = {"previous_response_id": last[name]} if last[name] else {}
+                more: dict[str, Any] = {}
+                if last[name]:
+                    more = {"previous_response_id": last[name]}
                 answer = await mock.respond(f"count {name}", **more)
                 last[name] = answer.json["id"]
                 texts.setdefault(name, []).append(text_of(answer))
@@ -143,7 +145,7 @@ async def test_chain_keeps_the_conversation_of_its_root(clock: LoopClock) -> Non
     """
     A chain that began under a trace or a name goes on under it.
     """
-    named = {"metadata": {"conversation": "mine"}}
+    named: dict[str, Any] = {"metadata": {"conversation": "mine"}}
     async with mock_in_test(SCRIPT, clock=clock) as mock:
         first = await mock.respond("hello", **named)
         await mock.respond("hello", previous_response_id=first.json["id"])
