@@ -80,7 +80,8 @@ def _texts_of_rules(rules: Sequence[Rule]) -> Iterator[tuple[Path, str]]:
 
 
 def _texts_of_reply(reply: ReplyScript, path: Path) -> Iterator[tuple[Path, str]]:
-    for name, text in (("text", reply.text), ("refusal", reply.refusal)):
+    for name in ("text", "refusal", "reasoning"):
+        text = getattr(reply, name)
         if text is not None:
             yield (*path, name), text
     for number, call in enumerate(reply.tool_calls):
