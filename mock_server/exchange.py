@@ -20,6 +20,7 @@ from mock_server.injector import Moment
 from mock_server.latency import LatencyProfile
 from mock_server.quotas import Admission, Quotas
 from mock_server.reporter import Decided, Reporter
+from mock_server.request_body import read_body
 from mock_server.script import QuotasScript
 from mock_server.surfaces.ports import Answer, CallKeys, Facts, Surface, SurfaceRequest
 from mock_server.wire import ApiError, Pace, Plan, error_plan
@@ -32,7 +33,6 @@ DelayOf = Callable[[Pace, int], float]
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _NO_TRACE = "0" * 32
 
-_TOO_LARGE = ApiError("The body is too large.", status=413)
 _FAILED = ApiError(
     "The mock itself failed; its log says why.",
     status=500,
@@ -84,11 +84,21 @@ class Exchange:
         core = self._core
         core.time.start_if_needed()
         with core.metrics.surface(surface.name).in_flight.track_inprogress():
-            body = await read_body(http, core.limits.request_body_bytes_max)
-            request = self._request_of(http, path, body or b"")
+            refusal: ApiError | None = None
+            body = b""
+            try:
+                body = await read_body(
+                    http,
+                    bytes_max=core.limits.request_body_bytes_max,
+                    timeout_s=core.limits.request_read_timeout_s,
+                    clock=core.clock,
+                )
+            except ApiError as error:
+                refusal = error
+            request = self._request_of(http, path, body)
             world = self._world_of(request)
-            if body is None:
-                answer = self._refuse(request, _TOO_LARGE)
+            if refusal is not None:
+                answer = self._refuse(request, refusal)
             else:
                 answer = await self._ask(surface, request, world)
             admission = self._admit(surface, request, world, answer)
@@ -293,22 +303,6 @@ def _plan_of(answer: Answer, reply: Any) -> Plan:
 
 def _is_delivered(writer: PlanWriter, decided: Decided) -> bool:
     return writer.written.outcome is Outcome.COMPLETE and not decided.breaks_answer
-
-
-async def read_body(http: web.BaseRequest, bytes_max: int) -> bytes | None:
-    """
-    Return the body as it was sent, or None if it is larger than ``bytes_max``.
-    """
-    if http.headers.get("expect", "").lower() == "100-continue":
-        await http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    pieces = []
-    left = bytes_max
-    while piece := await http.content.readany():
-        left -= len(piece)
-        if left < 0:
-            return None
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 def trace_id_of(headers: Mapping[str, str]) -> str | None:

@@ -11,15 +11,13 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+from mock_server.blotting import blotted
 from mock_server.limits import Limits
 from mock_server.surfaces.ports import SurfaceRequest
 
 _SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "api-key", "x-api-key", "cookie"}
 )
-_BLOT = "[api key]"
-_KEY_LENGTH_MIN = 6
-"""A shorter key is no secret, and blotting it out would spoil the text."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,11 +109,11 @@ class Journal:
             surface=surface,
             world=world,
             method=request.method,
-            path=_blotted(request.path, request.api_key),
+            path=blotted(request.path, request.api_key),
             trace_id=request.trace_id,
             at_us=at_us,
             request_headers=_kept_headers(request.headers, request.api_key),
-            request_body=_blotted(text, request.api_key),
+            request_body=blotted(text, request.api_key),
             request_bytes=len(request.body),
         )
         if len(self._entries) >= limits.journal_entries_max:
@@ -134,7 +132,7 @@ class Journal:
         if not self._entries or self._entries[0].number > entry.number:
             # It was dropped while it was being answered.
             return
-        body = _blotted(text.decode("utf-8", "replace"), api_key)
+        body = blotted(text.decode("utf-8", "replace"), api_key)
         entry.answer_body = body
         self._budget.kept_bytes += len(body)
         self._make_room(0)
@@ -158,13 +156,7 @@ class Journal:
 
 def _kept_headers(headers: Mapping[str, str], api_key: str | None) -> dict[str, str]:
     return {
-        name.lower(): _blotted(value, api_key)
+        name.lower(): blotted(value, api_key)
         for name, value in headers.items()
         if name.lower() not in _SECRET_HEADERS
     }
-
-
-def _blotted(text: str, api_key: str | None) -> str:
-    if api_key is None or len(api_key) < _KEY_LENGTH_MIN or api_key not in text:
-        return text
-    return text.replace(api_key, _BLOT)

@@ -20,6 +20,9 @@ class Limits:
     request_body_bytes_max: int = 16 * 1024 * 1024
     """A larger request is answered 413."""
 
+    request_read_timeout_s: float = 60.0
+    """A body that is not whole by then is answered 408."""
+
     worlds_max: int = 1000
     """API keys with a state of their own; the one unused for longest is forgotten."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from mock_server.core import Core
+from mock_server.http_log import http_logger
 from mock_server.schedule import is_due, next_change_s
 
 _SHUTDOWN_TIMEOUT_S = 0.25
@@ -41,7 +42,7 @@ class Door:
             "access_log": None,
             "keepalive_timeout": _KEEPALIVE_TIMEOUT_S,
         }
-        self._server = web.Server(handler, **options)
+        self._server = web.Server(handler, logger=http_logger(), **options)
         self._runner = web.ServerRunner(
             self._server, shutdown_timeout=_SHUTDOWN_TIMEOUT_S
         )

@@ -5,6 +5,7 @@ What is told of a request: its journal entry, its events, its metrics.
 from dataclasses import dataclass
 from typing import Any
 
+from mock_server.blotting import blotted, blotted_value, repeats_key
 from mock_server.core import Core
 from mock_server.faults import Target, asked_delay_s
 from mock_server.hashes import sha256_of
@@ -89,9 +90,13 @@ class Reporter:
             entry.facts["rule"] = answer.rule
         if answer.script_error is not None:
             entry.facts["script_error"] = answer.script_error
-            self._core.events.publish(
+        if repeats_key(request):
+            entry.conversation = blotted(keys.conversation, request.api_key)
+            entry.facts = blotted_value(entry.facts, request.api_key)
+        if answer.script_error is not None:
+            self._publish(
+                request,
                 "script_error",
-                trace_id=request.trace_id,
                 message=answer.script_error,
                 request_id=request.request_id,
             )
@@ -171,6 +176,11 @@ class Reporter:
             has_run = decided.is_effective and answer.effect is not None
             if surface.target is Target.TOOLS and not has_run:
                 kind = _TOOL_REFUSED
+        self._publish(request, kind, **fields)
+
+    def _publish(self, request: SurfaceRequest, kind: str, **fields: Any) -> None:
+        if repeats_key(request):
+            fields = blotted_value(fields, request.api_key)
         self._core.events.publish(kind, trace_id=request.trace_id, **fields)
 
     def _tell_drops(self) -> None:
@@ -211,9 +221,7 @@ class Reporter:
             fields["idempotency_key"] = key
         if keys.ambiguous:
             fields["ambiguous"] = True
-        self._core.events.publish(
-            "upstream_request_received", trace_id=request.trace_id, **fields
-        )
+        self._publish(request, "upstream_request_received", **fields)
 
 
 def _upstream_facts(answer: Answer, decided: Decided, written: Written) -> Facts:

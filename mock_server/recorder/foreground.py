@@ -16,6 +16,7 @@ from aiohttp import web
 
 from mock_server.clock import Clock, LoopClock
 from mock_server.documents import DocumentError
+from mock_server.http_log import http_logger
 from mock_server.recorder.options import RecordOptions
 from mock_server.recorder.proxy import Proxy
 from mock_server.recorder.recording import Recording, check_script_text
@@ -91,6 +92,7 @@ async def running_recorder(
             handler_cancellation=True,
             auto_decompress=False,
             access_log=None,
+            logger=http_logger(),
         )
         runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_TIMEOUT_S)
         await runner.setup()

@@ -13,13 +13,14 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from mock_server.clock import Clock
-from mock_server.exchange import read_body, trace_id_of
+from mock_server.exchange import trace_id_of
 from mock_server.recorder.events import Piece
 from mock_server.recorder.options import RecordOptions
 from mock_server.recorder.reading import Taken, read_chat
 from mock_server.recorder.recorded import Recorded, UnreadableError
 from mock_server.recorder.recording import Recording
 from mock_server.recorder.redaction import secrets_in
+from mock_server.request_body import read_body
 from mock_server.wire import ApiError, error_body
 
 Reader = Callable[[Taken], Recorded]
@@ -44,8 +45,6 @@ _NOT_SENT: Final = _HOP_BY_HOP | {"host", "content-length", "accept-encoding", "
 _NOT_RETURNED: Final = _HOP_BY_HOP | {"content-length", "content-encoding"}
 
 _PATH_SHOWN_MAX: Final = 100
-
-_TOO_LARGE: Final = ApiError("The body is too large.", status=413)
 
 logger = logging.getLogger(__name__)
 
@@ -85,9 +84,15 @@ class Proxy:
         Pass a request on, and its answer back as it comes.
         """
         limits = self._recording.limits
-        body = await read_body(http, limits.body_bytes_max)
-        if body is None:
-            return _refusal(_TOO_LARGE)
+        try:
+            body = await read_body(
+                http,
+                bytes_max=limits.body_bytes_max,
+                timeout_s=limits.request_read_timeout_s,
+                clock=self._clock,
+            )
+        except ApiError as error:
+            return _refusal(error)
         headers = CIMultiDict(
             (name, value)
             for name, value in http.headers.items()

@@ -32,6 +32,9 @@ class RecordingLimits:
     body_bytes_max: int = 16 * 1024 * 1024
     """A larger request is refused; a larger answer is passed on and not recorded."""
 
+    request_read_timeout_s: float = 60.0
+    """A request that is not whole by then is refused."""
+
 
 class TooMuchError(UnreadableError):
     """

@@ -20,9 +20,9 @@ from mock_server.documents import (
 )
 from mock_server.encoding import to_json_bytes
 from mock_server.events import Subscription, TooManySubscribersError, encode_record
-from mock_server.exchange import read_body
 from mock_server.injector import NoSecondListenerError, TooManyFaultsError
 from mock_server.metrics import CONTENT_TYPE
+from mock_server.request_body import read_body
 from mock_server.surfaces.control_requests import (
     RequestError,
     page_of,
@@ -30,6 +30,7 @@ from mock_server.surfaces.control_requests import (
     parse_start,
     select,
 )
+from mock_server.wire import ApiError
 from mock_server.worlds import World
 
 PATH_PREFIX = "/_mock/"
@@ -210,7 +211,7 @@ class Control:
         self, http: web.BaseRequest, world: World | None
     ) -> web.Response:
         del world
-        text = await _read_text(http)
+        text = await _read_text(http, self._mock.core)
         self._mock.load_document(parse_document(text, file="script"))
         return _json({"status": "loaded"})
 
@@ -218,7 +219,9 @@ class Control:
         self, http: web.BaseRequest, world: World | None
     ) -> web.Response:
         del world
-        self._mock.core.time.start(at_s=parse_start(await _read_text(http)))
+        self._mock.core.time.start(
+            at_s=parse_start(await _read_text(http, self._mock.core))
+        )
         return _json({"status": "started"})
 
     async def _post_reset(
@@ -245,7 +248,9 @@ class Control:
         self, http: web.BaseRequest, world: World | None
     ) -> web.Response:
         core = self._mock.core
-        wanted = parse_fault(await _read_text(http), now_s=core.time.elapsed_s)
+        wanted = parse_fault(
+            await _read_text(http, self._mock.core), now_s=core.time.elapsed_s
+        )
         try:
             active = core.injector.add(
                 wanted.script,
@@ -364,11 +369,16 @@ async def _stream(
     return response
 
 
-async def _read_text(http: web.BaseRequest) -> str:
-    body = await read_body(http, DOCUMENT_BYTES_MAX)
-    if body is None:
-        message = f"a document has at most {DOCUMENT_BYTES_MAX} bytes"
-        raise RequestError(413, "too_large", message)
+async def _read_text(http: web.BaseRequest, core: Core) -> str:
+    try:
+        body = await read_body(
+            http,
+            bytes_max=DOCUMENT_BYTES_MAX,
+            timeout_s=core.limits.request_read_timeout_s,
+            clock=core.clock,
+        )
+    except ApiError as error:
+        raise RequestError(error.status, "bad_body", str(error)) from error
     try:
         return body.decode("utf-8")
     except UnicodeDecodeError as error:
