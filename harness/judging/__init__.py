@@ -34,6 +34,13 @@ from harness.judging.slack import Slack
 from harness.judging.timeline import Timeline
 from harness.judging.verdict import Judgement, Verdict, judge, verdict_of
 from harness.judging.webhooks import Fates, fates_of
+from harness.judging.what_if import (
+    CircuitFigures,
+    Transition,
+    WhatIf,
+    what_if,
+    what_if_lines,
+)
 
 __all__ = [
     "INVARIANTS",
@@ -41,6 +48,7 @@ __all__ = [
     "BreakerEvidence",
     "Call",
     "Circuit",
+    "CircuitFigures",
     "Delivery",
     "Execution",
     "Fates",
@@ -58,6 +66,7 @@ __all__ = [
     "StateSpan",
     "Status",
     "Timeline",
+    "Transition",
     "Verdict",
     "admitted_after_us",
     "ailments",

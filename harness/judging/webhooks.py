@@ -60,7 +60,8 @@ def fates_of(timeline: Timeline, promise: Promise) -> Fates:
         for message_id, deliveries in received.items()
         if any(delivery.is_acknowledged for delivery in deliveries)
     }
-    delivered |= _ids(timeline, "webhook_delivered")
+    # What no endpoint ever saw is not delivered, whatever the service says.
+    delivered |= _ids(timeline, "webhook_delivered") & set(received)
     dead = _ids(timeline, "webhook_dead") - delivered
     open_ = (set(enqueued) | set(received)) - delivered - dead
     pending = {

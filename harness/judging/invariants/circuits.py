@@ -190,6 +190,11 @@ def _leaked_probes(timeline: Timeline) -> Iterator[Finding]:
         # Of a caller that left nobody knows whether the service goes on.
         if call.outcome != "unknown" and (call.ending or {}).get("status") is not None
     }
+    ends_us |= {
+        record.get("trace_id"): int(record["time_us"])
+        for kind in ("chat_failed", "chat_answered")
+        for record in timeline.of(kind)
+    }
     freed: dict[tuple[str, int, Any], int] = {}
     moved_us: dict[str, list[int]] = defaultdict(list)
     expired_us: dict[str, list[int]] = defaultdict(list)
@@ -205,8 +210,9 @@ def _leaked_probes(timeline: Timeline) -> Iterator[Finding]:
         if call_end_us is None or freed.get(_probe_of(record), 0) > record["seq"]:
             continue
         by_us = call_end_us + timeline.slack.at_most_us(_SETTLES_S)
+        moved_by_us = call_end_us + timeline.slack.fixed_us
         was_moved = any(
-            start_us <= time_us <= by_us
+            start_us <= time_us <= moved_by_us
             for time_us in (*moved_us[name], *expired_us[name])
         )
         if (

@@ -2,7 +2,10 @@
 Tools run once, and each call of the model is answered once.
 """
 
+import json
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import Any
 
 from harness.judging.entities import Attempt, Call, Execution, Record, is_json_object
 from harness.judging.ruling import Finding, Ruling, finding, rule
@@ -12,7 +15,10 @@ from harness.scenario import Promise
 
 def one_effect_per_tool_call(timeline: Timeline, promise: Promise) -> Ruling:
     """
-    10: at most one effect per tool call id, and none with arguments that are no object.
+    10: at most one effect per tool call, and none that was not asked for in earnest.
+
+    A service that was killed cannot know whether a tool has run. It may run it again
+    under the same key, which is what the key is for, and under no other.
     """
     del promise
     asked: dict[str, tuple[Record, Attempt]] = {
@@ -29,7 +35,10 @@ def one_effect_per_tool_call(timeline: Timeline, promise: Promise) -> Ruling:
             unknown += 1
             continue
         runs[id_].append(execution)
-        if len(runs[id_]) > 1:
+        first = runs[id_][0]
+        if len(runs[id_]) > 1 and not timeline.is_interrupted(
+            first.time_us - 1, execution.time_us
+        ):
             events = [execution.seq, *(each.seq for each in runs[id_])]
             message = f"{execution.tool} ran {len(runs[id_])} times for {id_}"
             broken.append(finding(message, events))
@@ -37,6 +46,11 @@ def one_effect_per_tool_call(timeline: Timeline, promise: Promise) -> Ruling:
             attempt = asked[id_][1]
             message = f"{execution.tool} ran with arguments that are no JSON object"
             broken.append(finding(message, [execution.seq, attempt.ended_seq]))
+        elif id_ in asked and not _is_offered(*asked[id_]):
+            attempt = asked[id_][1]
+            message = f"{execution.tool} ran for a call of a tool that was not offered"
+            broken.append(finding(message, [execution.seq, attempt.ended_seq]))
+    broken += _under_other_keys(timeline)
     return rule(
         "10 one effect per tool call",
         judged=sum(map(len, runs.values())),
@@ -44,6 +58,49 @@ def one_effect_per_tool_call(timeline: Timeline, promise: Promise) -> Ruling:
         figures={"without_key": unknown},
         nothing="no tool ran under a key",
     )
+
+
+def _is_offered(tool_call: Record, attempt: Attempt) -> bool:
+    offered = attempt.received.get("offered_tools")
+    return not offered or tool_call.get("name") in offered
+
+
+def _under_other_keys(timeline: Timeline) -> Iterator[Finding]:
+    """
+    Yield what ran under more keys than the model had asked for it.
+    """
+    for call in timeline.calls:
+        asked = Counter(
+            (str(tool_call.get("name")), _canonical(tool_call.get("arguments")))
+            for attempt in call.attempts
+            for tool_call in attempt.tool_calls
+        )
+        ran: dict[tuple[str, str], dict[str, Execution]] = defaultdict(dict)
+        for execution in call.executions:
+            if execution.tool_call_id is None:
+                continue
+            what = execution.tool, _canonical(execution.record.get("arguments"))
+            keys = ran[what]
+            is_first = execution.tool_call_id not in keys
+            keys.setdefault(execution.tool_call_id, execution)
+            if is_first and 0 < asked[what] < len(keys):
+                message = (
+                    f"{execution.tool} ran under {len(keys)} keys in {call.call_id}, "
+                    f"and was asked for {asked[what]} times"
+                )
+                others = [each.seq for each in keys.values()]
+                yield finding(message, [execution.seq, *others])
+
+
+def _canonical(arguments: Any) -> str:
+    """
+    Return arguments in a form in which equal ones are equal.
+    """
+    try:
+        values = json.loads(arguments) if isinstance(arguments, str) else arguments
+        return json.dumps(values, sort_keys=True)
+    except (TypeError, ValueError, RecursionError):
+        return str(arguments)
 
 
 def every_tool_call_is_answered(timeline: Timeline, promise: Promise) -> Ruling:
@@ -95,8 +152,13 @@ def _turns(call: Call) -> list[tuple[Attempt, Attempt]]:
         following = [
             other
             for other in call.attempts
-            if other.turn == asking.turn + 1
-            and other.received_us >= (asking.ended_us or 0)
+            if other.received_us >= (asking.ended_us or 0)
+            and (
+                other.turn == asking.turn + 1
+                # A request that the model API found malformed has no turn. What a
+                # fault made of the calls may be impossible to answer.
+                or (other.received.get("turn") == 0 and not asking.faults)
+            )
         ]
         if not following or asking.is_ambiguous:
             continue
