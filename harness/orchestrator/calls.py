@@ -36,7 +36,7 @@ from harness.orchestrator.options import OrchestratorOptions
 from harness.orchestrator.pending import PendingCalls
 from harness.resilience import Deadline
 from harness.stores import CallState, Store, ToolCallRecord
-from harness.tools import Deferred, ToolContext, ToolRegistry, ToolResult
+from harness.tools import Deferred, ToolContext, ToolRegistry, ToolResult, ToolSpec
 
 _SUFFIX_CHARS = 8
 _ARGUMENTS_KEPT_CHARS_MAX = 65_536
@@ -81,10 +81,23 @@ class ToolCalls:
         self._running: dict[ToolCallId, str] = {}
 
     async def run(
-        self, call: PlannedCall, *, chat_id: str, deadline: Deadline
+        self,
+        call: PlannedCall,
+        *,
+        chat_id: str,
+        deadline: Deadline,
+        outlives_process: bool = False,
     ) -> CallOutcome:
         """
         Run a call, or take its answer from the store if it was run before.
+
+        Args:
+            call: What the model asked for.
+            chat_id: The chat it belongs to.
+            deadline: When the chat is over.
+            outlives_process: Whether the chat goes on after a crash. Its calls are
+                written down before they are dispatched: whoever takes over cannot
+                know what an unanswered one has done, and does not do it again.
 
         Raises:
             DeadlineExceededError: The time of the chat is over.
@@ -100,9 +113,9 @@ class ToolCalls:
                 spec = self._registry.spec(call.name)
             except ToolError as error:
                 return await self._fail(call, chat_id, error, started_s=started_s)
-            if spec.deferred:
-                return await self._run_deferred(
-                    call, arguments, chat_id=chat_id, deadline=deadline
+            if spec.deferred or outlives_process:
+                return await self._run_opened(
+                    call, arguments, spec, chat_id=chat_id, deadline=deadline
                 )
             self._publish_started(call)
             try:
@@ -209,16 +222,17 @@ class ToolCalls:
             ),
         )
 
-    async def _run_deferred(
+    async def _run_opened(
         self,
         call: PlannedCall,
         arguments: dict[str, Any],
+        spec: ToolSpec,
         *,
         chat_id: str,
         deadline: Deadline,
     ) -> CallOutcome:
         started_s = self._clock.monotonic()
-        timeout_s = self._options.pending_timeout_s
+        timeout_s = self._options.pending_timeout_s if spec.deferred else spec.timeout_s
         opened = await self._store.open_call(
             replace(
                 _record(call, chat_id, state=CallState.PENDING, result=None),
@@ -228,13 +242,14 @@ class ToolCalls:
         if opened.state is not CallState.PENDING:
             # Its result was here before it was asked for.
             return _finished(call, opened)
-        self._bus.publish(
-            PendingCallOpened(
-                tool=call.shown_name,
-                tool_call_id=call.execution_id,
-                timeout_s=timeout_s,
+        if spec.deferred:
+            self._bus.publish(
+                PendingCallOpened(
+                    tool=call.shown_name,
+                    tool_call_id=call.execution_id,
+                    timeout_s=timeout_s,
+                )
             )
-        )
         self._publish_started(call)
         try:
             result = await self._execute(call, arguments, deadline)

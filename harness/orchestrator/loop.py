@@ -9,7 +9,13 @@ from typing import Protocol
 from harness.clock import Clock
 from harness.errors import DeadlineExceededError
 from harness.orchestrator.calls import CallOutcome, PutOff, ToolCalls
-from harness.orchestrator.chat import Chat, ChatListener, ChatResult, Progress
+from harness.orchestrator.chat import (
+    Chat,
+    ChatListener,
+    ChatMode,
+    ChatResult,
+    Progress,
+)
 from harness.orchestrator.conversation import (
     Answer,
     AskModel,
@@ -157,7 +163,10 @@ class ChatLoop:
             if listener is not None:
                 await listener.tool_call(call)
             outcome = await self._calls.run(
-                call, chat_id=chat.chat_id, deadline=chat.deadline
+                call,
+                chat_id=chat.chat_id,
+                deadline=chat.deadline,
+                outlives_process=chat.mode is ChatMode.ASYNC,
             )
             if listener is not None and isinstance(outcome, FinishedCall):
                 await listener.tool_result(outcome)
