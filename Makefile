@@ -41,7 +41,8 @@ types: setup ## mypy, strict, packages and tests
 	$(BIN)/mypy
 
 tests: setup ## All tests but the long ones
-	$(BIN)/python -m pytest -m "not long and not browser"
+	$(BIN)/python -m pytest -m "not live and not long and not browser" -n 2
+	$(BIN)/python -m pytest -m "live and not long and not browser"
 
 test-long: setup ## Soaks, thousands of kills and seeds
 	$(BIN)/python -m pytest -m long --timeout 3600

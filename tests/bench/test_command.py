@@ -16,7 +16,7 @@ import pytest
 from harness.bench.ports import free_port
 from harness.bench.run_log import read_records
 
-pytestmark = pytest.mark.sockets
+pytestmark = [pytest.mark.sockets, pytest.mark.live]
 
 
 def without_breaker(document: dict[str, Any]) -> None:

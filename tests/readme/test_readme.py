@@ -20,7 +20,7 @@ from harness.scenario import scenario_names
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
-pytestmark = pytest.mark.sockets
+pytestmark = [pytest.mark.sockets, pytest.mark.live]
 
 
 def run(

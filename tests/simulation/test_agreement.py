@@ -15,7 +15,7 @@ from harness.clock import LoopClock
 from harness.scenario import Scenario, parse, parse_document
 from harness.simulation import run_scenario
 
-pytestmark = pytest.mark.sockets
+pytestmark = [pytest.mark.sockets, pytest.mark.live]
 
 SCENARIO: Final = """
 scenario: agreement
