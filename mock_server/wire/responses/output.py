@@ -7,6 +7,7 @@ An item has an id of its own; a call has besides the ``call_id`` that its result
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from mock_server.wire.logprobs import logprobs_value
 from mock_server.wire.reply import FinishReason, Reply, ReplyToolCall, ToolKind
 from mock_server.wire.responses.request import Item, ResponsesRequest
 
@@ -44,7 +45,7 @@ def _values(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     if reply.reasoning is not None:
         yield "rs_", _reasoning(reply.reasoning, request)
-    content = list(_content(reply))
+    content = list(_content(reply, request.top_logprobs))
     if content:
         yield (
             "msg_",
@@ -70,12 +71,14 @@ def _reasoning(text: str, request: ResponsesRequest) -> dict[str, Any]:
     return value
 
 
-def _content(reply: Reply) -> Iterator[dict[str, Any]]:
+def _content(reply: Reply, top_logprobs: int | None) -> Iterator[dict[str, Any]]:
     if reply.text is not None:
         yield {
             "type": "output_text",
             "annotations": [],
-            "logprobs": [],
+            "logprobs": (
+                [] if top_logprobs is None else logprobs_value(reply.text, top_logprobs)
+            ),
             "text": reply.text,
         }
     if reply.refusal is not None:

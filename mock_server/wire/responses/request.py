@@ -19,6 +19,10 @@ OUTPUTS = {f"{kind}_output": kind for kind in CALLS}
 """The kinds of item that are such an answer, with the kind they answer."""
 
 
+LOGPROBS = "message.output_text.logprobs"
+"""Included on request: how sure the model is of each token."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponsesRequest:
     """
@@ -123,6 +127,15 @@ class ResponsesRequest:
         What the answer shall hold besides.
         """
         return frozenset(self.fields.get("include") or ())
+
+    @property
+    def top_logprobs(self) -> int | None:
+        """
+        How many likely tokens are shown at each place; None shows no probabilities.
+        """
+        if LOGPROBS not in self.includes:
+            return None
+        return int(self.fields.get("top_logprobs") or 0)
 
     @property
     def obfuscates(self) -> bool:

@@ -11,10 +11,11 @@ from typing import Any, Final
 from mock_server.encoding import to_json_bytes
 from mock_server.wire.errors import ApiError, FailureForm, error_value
 from mock_server.wire.headers import EVENT_STREAM_CONTENT, answer_headers
+from mock_server.wire.logprobs import logprobs_value
 from mock_server.wire.plan import Chunk, End, Head, Pace, Part, Plan
-from mock_server.wire.responses.request import Item
+from mock_server.wire.responses.request import Item, ResponsesRequest
 from mock_server.wire.responses.response import Response, Status
-from mock_server.wire.tokens import cut_arguments, cut_text
+from mock_server.wire.tokens import cut_arguments, cut_text, cut_tokens
 
 _OBFUSCATION: Final = "tR8mZx2LqW5vYc0NdKs7HbJf4GpUa9ExTi6MoCw1SyVkDlQnBh3PzXrFg"
 _OBFUSCATED_LENGTH: Final = 16
@@ -27,8 +28,7 @@ def response_events(response: Response) -> tuple[Chunk, ...]:
     """
     Return all events of a response, in their order.
     """
-    encoder = _Encoder(obfuscates=response.request.obfuscates)
-    return tuple(encoder.encode(response))
+    return tuple(_Encoder(response.request).encode(response))
 
 
 def stream_plan(events: tuple[Chunk, ...], request_id: str) -> Plan:
@@ -50,8 +50,9 @@ class _Encoder:
     Encodes the events of one stream and numbers them.
     """
 
-    def __init__(self, *, obfuscates: bool) -> None:
-        self._obfuscates = obfuscates
+    def __init__(self, request: ResponsesRequest) -> None:
+        self._obfuscates = request.obfuscates
+        self._top_logprobs = request.top_logprobs
         self._number = 0
         self._has_output = False
 
@@ -140,12 +141,16 @@ class _Encoder:
         is_text = part["type"] == "output_text"
         key = "text" if is_text else "refusal"
         name = "response.output_text" if is_text else "response.refusal"
-        logprobs: Fields = {"logprobs": []} if is_text else {}
-        fields = {**place, "part": {**part, key: ""}}
+        begun = {**part, key: "", **({"logprobs": []} if is_text else {})}
+        fields = {**place, "part": begun}
         yield self._event("response.content_part.added", fields, Part.FRAME)
-        for piece in cut_text(part[key]):
-            yield self._delta(f"{name}.delta", place, piece, logprobs)
-        fields = {**place, key: part[key], **logprobs}
+        top = self._top_logprobs if is_text else None
+        for piece in cut_text(part[key]) if top is None else cut_tokens(part[key]):
+            logprobs = [] if top is None else logprobs_value(piece, top)
+            more = {"logprobs": logprobs} if is_text else {}
+            yield self._delta(f"{name}.delta", place, piece, more)
+        more = {"logprobs": part["logprobs"]} if is_text else {}
+        fields = {**place, key: part[key], **more}
         yield self._event(f"{name}.done", fields, Part.FRAME)
         fields = {**place, "part": part}
         yield self._event("response.content_part.done", fields, Part.FRAME)

@@ -373,6 +373,28 @@ async def test_max_output_tokens_cuts(clock: LoopClock) -> None:
     assert value["usage"]["output_tokens"] <= 16
 
 
+async def test_logprobs_on_request(clock: LoopClock) -> None:
+    """
+    Asked for, every token of the text has its probability, in pieces and as a whole.
+    """
+    more: dict[str, Any] = {
+        "include": ["message.output_text.logprobs"],
+        "top_logprobs": 2,
+    }
+    plain = await ask(clock, "hello", stream=False, **more)
+    streamed = await ask(clock, "hello", **more)
+
+    [part] = plain.json["output"][0]["content"]
+    tokens = [entry["token"] for entry in part["logprobs"]]
+    assert "".join(tokens) == "Hi you"
+    assert all(len(entry["top_logprobs"]) == 2 for entry in part["logprobs"])
+    deltas = [v for n, v in streamed.named_events if n == "response.output_text.delta"]
+    pieces = [entry for delta in deltas for entry in delta["logprobs"]]
+    assert pieces == part["logprobs"]
+    assert streamed.named_events[-4][1]["logprobs"] == part["logprobs"]
+    assert streamed.named_events[3][1]["part"]["logprobs"] == []
+
+
 async def test_empty_text_is_a_part_all_the_same(clock: LoopClock) -> None:
     """
     An answer of no characters is a message with an empty part.
