@@ -38,6 +38,11 @@ _MESSAGES = {
     500: "The server had an error while processing your request. Sorry about that!",
     503: "The server is currently overloaded with other requests. Sorry about that!",
 }
+_QUOTA_MESSAGE = (
+    "You exceeded your current quota, please check your plan and billing details. For "
+    "more information on this error, read the docs: "
+    "https://platform.openai.com/docs/guides/error-codes/api-errors."
+)
 _TOO_MANY = 429
 _SERVER_ERRORS_FROM = 500
 _SHOWN_KEY_START, _SHOWN_KEY_END = 5, 2
@@ -233,6 +238,7 @@ def scripted_error(
     default_type = SERVER_ERROR if status >= _SERVER_ERRORS_FROM else INVALID_REQUEST
     if status == _TOO_MANY:
         default_type = code if code == QUOTA else "requests"
+        message = message or (_QUOTA_MESSAGE if code == QUOTA else None)
         code = code or "rate_limit_exceeded"
     if message is None:
         if status >= _SERVER_ERRORS_FROM:

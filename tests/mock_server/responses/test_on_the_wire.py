@@ -479,6 +479,20 @@ async def test_scripted_errors_come_before_a_stream(clock: LoopClock) -> None:
         assert answer.json["error"]["code"] == "rate_limit_exceeded"
 
 
+async def test_quota_fails_in_the_real_words(clock: LoopClock) -> None:
+    """
+    A quota that is used up fails the stream as the API was seen to do it.
+    """
+    error = "{status: 429, code: insufficient_quota, failure: nested}"
+    script = f"upstream: {{script: [{{reply: {{error: {error}}}}}]}}"
+    async with mock_in_test(script, clock=clock) as mock:
+        answer = await mock.respond(stream=True)
+
+    told = answer.named_events[2][1]["error"]
+    assert told["type"] == told["code"] == "insufficient_quota"
+    assert told["message"].startswith("You exceeded your current quota")
+
+
 async def test_first_output_waits_for_the_first_token(clock: LoopClock) -> None:
     """
     The response is created at once; output begins after the time to the first token.
