@@ -15,6 +15,7 @@ from mock_server.app import running_mock
 from mock_server.documents import Document, DocumentError, read_document
 from mock_server.injector import NoSecondListenerError, TooManyFaultsError
 from mock_server.options import MockOptions
+from mock_server.reloading import ScriptWatch, Stamp, stamp_of
 from mock_server.script import MockScript, script_of, seed_of
 
 EXIT_PASSED = 0
@@ -38,7 +39,7 @@ def serve(
 
     Args:
         options: Everything but the script.
-        script_file: A script, or a whole scenario.
+        script_file: A script, or a whole scenario; taken again when it changes.
         workers: Only 1.
         output: By default standard output.
         errors: By default standard error.
@@ -55,8 +56,10 @@ def serve(
         return EXIT_USAGE
     document = None
     script = None
+    stamp: Stamp = None
     try:
         if script_file is not None:
+            stamp = stamp_of(script_file)
             document = read_document(script_file)
             script = script_of(document)
             if options.seed is None:
@@ -66,7 +69,9 @@ def serve(
         return EXIT_USAGE
     try:
         with asyncio.Runner() as runner:
-            return runner.run(_serve(options, script, document, output))
+            return runner.run(
+                _serve(options, script, document, script_file, stamp, output, errors)
+            )
     except NoSecondListenerError as error:
         print(f"{script_file}: {error}", file=errors)
         return EXIT_USAGE
@@ -85,7 +90,10 @@ async def _serve(
     options: MockOptions,
     script: MockScript | None,
     document: Document | None,
+    script_file: Path | None,
+    stamp: Stamp,
     output: TextIO,
+    errors: TextIO,
 ) -> int:
     stopped: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -106,7 +114,19 @@ async def _serve(
         print(f"listening on {running.url}", file=output, flush=True)
         if running.control_port is not None:
             print(f"control on {running.control_url}", file=output, flush=True)
-        return await stopped
+        if script_file is None:
+            return await stopped
+        core = running.mock.core
+        watch = ScriptWatch(
+            script_file,
+            running.mock,
+            clock=core.clock,
+            events=core.events,
+            say=lambda text: print(text, file=errors, flush=True),
+            loaded=stamp,
+        )
+        async with watch.watching():
+            return await stopped
 
 
 def _explain(error: OSError, options: MockOptions) -> tuple[int, str]:

@@ -40,6 +40,8 @@ MOCK_KINDS: Final = frozenset(
         "webhook_received",
         "webhook_emitted",
         "script_error",
+        "script_reloaded",
+        "script_refused",
         "journal_dropped",
     }
 )
