@@ -92,6 +92,7 @@ def _offered(request: ChatRequest, names: Collection[Any]) -> Tool | None:
     return next((t for t in request.tools or () if name_of(t) in names), None)
 
 
-def _allowed_name(tool: dict[str, Any]) -> Any:
+def _allowed_name(tool: dict[str, Any]) -> str | None:
     named = tool.get("function") or tool.get("custom") or tool
-    return named.get("name") if isinstance(named, dict) else None
+    name = named.get("name") if isinstance(named, dict) else None
+    return name if isinstance(name, str) else None

@@ -383,6 +383,16 @@ async def test_loose_mock_answers_what_it_can(
     assert answer.status == (400 if is_unknown else 200)
 
 
+async def test_loose_mock_survives_names_that_are_none(clock: LoopClock) -> None:
+    """
+    What should be a tool's name and is none is nobody's name.
+    """
+    choice = {"type": "allowed_tools", "mode": "auto", "tools": [{"name": ["f"]}]}
+    answer = await ask(clock, {"tool_choice": choice}, LOOSE)
+
+    assert answer.status == 200
+
+
 @pytest.mark.parametrize(
     "body",
     [
