@@ -14,12 +14,22 @@ from typing import NoReturn
 
 import typer
 
-from harness.cli import pages, record, runs, servers, simulate
+from harness.cli import pages, record, resilience, runs, servers, simulate
 from harness.cli.shared import ExitCode, app
 from harness.errors import BenchError, HarnessError
 from mock_server.documents import DocumentError
 
-__all__ = ["ExitCode", "app", "main", "pages", "record", "runs", "servers", "simulate"]
+__all__ = [
+    "ExitCode",
+    "app",
+    "main",
+    "pages",
+    "record",
+    "resilience",
+    "runs",
+    "servers",
+    "simulate",
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

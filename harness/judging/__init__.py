@@ -68,6 +68,7 @@ __all__ = [
     "Timeline",
     "Transition",
     "Verdict",
+    "WhatIf",
     "admitted_after_us",
     "ailments",
     "breaker_evidence",
@@ -87,4 +88,6 @@ __all__ = [
     "skipped",
     "spans_of",
     "verdict_of",
+    "what_if",
+    "what_if_lines",
 ]
