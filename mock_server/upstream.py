@@ -8,7 +8,7 @@ from typing import Any
 from mock_server.core import Core
 from mock_server.latency import profile_of
 from mock_server.minting import Mint
-from mock_server.router import Router
+from mock_server.router import Route, Router
 from mock_server.script import CompiledScript, MockScript
 from mock_server.shelf import Shelf
 from mock_server.surfaces.api_events import Destination
@@ -45,108 +45,126 @@ class Upstream:
     """
 
     def __init__(self, script: MockScript, core: Core, emitter: WebhookEmitter) -> None:
-        compiled = CompiledScript.of(script)
-        api_keys = script.upstream.api_keys
-        limits = core.limits
-        model = ScriptedModel(compiled, draws=core.draws)
-        stored = StoredCompletions(
-            api_keys, completions_max=limits.stored_completions_max
+        self._script = script.upstream
+        self._core = core
+        self._emitter = emitter
+        self._model = ScriptedModel(CompiledScript.of(script), draws=core.draws)
+        self._latency = profile_of(script.upstream.latency)
+        self._shelves: dict[str, Shelf[Any]] = {}
+        self._endpoints = WebhookEndpoints(
+            self._script.api_keys,
+            emitter=emitter,
+            clock=core.clock,
+            draws=core.draws,
+            endpoints_max=core.limits.webhook_endpoints_max,
         )
-        chat = ChatCompletions(model, stored)
-        embeddings = Embeddings(model)
-        completions = Completions(model)
-        moderations = Moderations(model, Mint(core.draws, things_max=limits.files_max))
+        self._shelves["webhook_endpoints"] = self._endpoints.shelf
+        # What batches can ask, by its path.
+        asked: dict[str, Surface] = {}
+        routes = [
+            *self._chat(asked),
+            *self._responses(asked),
+            ("/webhook_endpoints", self._endpoints),
+            ("/webhook_event_types", self._endpoints),
+            *self._texts(asked),
+            *self._threads(),
+            *self._files(asked),
+            ("/models", Models(self._script.api_keys, self._script.listed_models)),
+        ]
+        self._router = Router(routes, otherwise=Unknown())
+
+    def _chat(self, asked: dict[str, Surface]) -> list[Route]:
+        stored = StoredCompletions(
+            self._script.api_keys,
+            completions_max=self._core.limits.stored_completions_max,
+        )
+        self._shelves["stored_completions"] = stored.shelf
+        chat = ChatCompletions(self._model, stored)
+        asked["/v1/chat/completions"] = chat
+        return [
+            ("/chat/completions/*", stored),
+            ("POST /chat/completions", chat),
+            ("GET /chat/completions", stored),
+            ("/chat/completions", chat),
+        ]
+
+    def _responses(self, asked: dict[str, Surface]) -> list[Route]:
+        core, script = self._core, self._script
+        memory = Memory(core.limits, clock=core.clock, draws=core.draws)
+        self._shelves["responses"] = memory.responses
+        self._shelves["conversations"] = memory.conversations
+        responses = Responses(
+            core,
+            model=self._model,
+            memory=memory,
+            announce=self._emitter.announce,
+            latency=self._latency,
+            queue_s=script.background.queue_s,
+        )
+        stored = StoredResponses(
+            script.api_keys,
+            memory=memory,
+            clock=core.clock,
+            announce=self._emitter.announce,
+            strict=script.strict,
+        )
+        asked["/v1/responses"] = responses
+        return [
+            ("/responses/*", stored),
+            ("/responses", responses),
+            ("/conversations", Conversations(script.api_keys, memory=memory)),
+        ]
+
+    def _texts(self, asked: dict[str, Surface]) -> list[Route]:
+        mint = Mint(self._core.draws, things_max=self._core.limits.executions_max)
+        asked["/v1/embeddings"] = Embeddings(self._model)
+        asked["/v1/completions"] = Completions(self._model)
+        asked["/v1/moderations"] = Moderations(self._model, mint)
+        return [
+            (path, asked[f"/v1{path}"])
+            for path in ("/embeddings", "/completions", "/moderations")
+        ]
+
+    def _threads(self) -> list[Route]:
+        core, api_keys = self._core, self._script.api_keys
+        memory = ThreadMemory(core.limits, core.draws)
+        self._shelves["assistants"] = memory.assistants
+        self._shelves["threads"] = memory.threads
+        self._shelves["runs"] = memory.runs
+        poll_after_s = self._script.threads.poll_after_s
+        runs = Runs(
+            core, self._model, memory, latency=self._latency, poll_after_s=poll_after_s
+        )
+        threads = Threads(api_keys, memory, core.chores, poll_after_s=poll_after_s)
+        return [
+            ("POST /runs/submit-tool-outputs", runs),
+            ("POST /threads/*/runs/*/submit_tool_outputs", runs),
+            ("/threads/*/runs/*", threads),
+            ("POST /threads/*/runs", runs),
+            ("POST /threads/runs", runs),
+            ("/threads", threads),
+            ("/assistants", Assistants(api_keys, self._model, memory)),
+        ]
+
+    def _files(self, asked: dict[str, Surface]) -> list[Route]:
+        core, api_keys, limits = self._core, self._script.api_keys, self._core.limits
         files = Files(
             api_keys,
             Mint(core.draws, things_max=limits.files_max),
             files_max=limits.files_max,
             file_bytes_max=limits.file_bytes_max,
         )
-        memory = Memory(limits, clock=core.clock, draws=core.draws)
-        responses = Responses(
-            core,
-            model=model,
-            memory=memory,
-            announce=emitter.announce,
-            latency=profile_of(script.upstream.latency),
-            queue_s=script.upstream.background.queue_s,
-        )
-        stored_responses = StoredResponses(
-            api_keys,
-            memory=memory,
-            clock=core.clock,
-            announce=emitter.announce,
-            strict=script.upstream.strict,
-        )
-        self._endpoints = WebhookEndpoints(
-            api_keys,
-            emitter=emitter,
-            clock=core.clock,
-            draws=core.draws,
-            endpoints_max=limits.webhook_endpoints_max,
-        )
         batches = Batches(
             api_keys,
             core,
-            script.upstream.batches,
+            self._script.batches,
             files=files,
-            surfaces={
-                "/v1/responses": responses,
-                "/v1/chat/completions": chat,
-                "/v1/embeddings": embeddings,
-                "/v1/completions": completions,
-                "/v1/moderations": moderations,
-            },
-            announce=emitter.announce,
+            surfaces=asked,
+            announce=self._emitter.announce,
         )
-        talk = ThreadMemory(limits, Mint(core.draws, things_max=limits.threads_max))
-        poll_after_s = script.upstream.threads.poll_after_s
-        runs = Runs(
-            core,
-            model,
-            talk,
-            latency=profile_of(script.upstream.latency),
-            poll_after_s=poll_after_s,
-        )
-        threads = Threads(api_keys, talk, core.chores, poll_after_s=poll_after_s)
-        self._shelves: dict[str, Shelf[Any]] = {
-            "assistants": talk.assistants,
-            "threads": talk.threads,
-            "runs": talk.runs,
-            "stored_completions": stored.shelf,
-            "files": files.shelf,
-            "batches": batches.shelf,
-            "responses": memory.responses,
-            "conversations": memory.conversations,
-            "webhook_endpoints": self._endpoints.shelf,
-        }
-        self._router = Router(
-            [
-                ("/chat/completions/*", stored),
-                ("POST /chat/completions", chat),
-                ("GET /chat/completions", stored),
-                ("/chat/completions", chat),
-                ("/responses/*", stored_responses),
-                ("/responses", responses),
-                ("/conversations", Conversations(api_keys, memory=memory)),
-                ("/webhook_endpoints", self._endpoints),
-                ("/webhook_event_types", self._endpoints),
-                ("/embeddings", embeddings),
-                ("/completions", completions),
-                ("/moderations", moderations),
-                ("POST /runs/submit-tool-outputs", runs),
-                ("POST /threads/*/runs/*/submit_tool_outputs", runs),
-                ("/threads/*/runs/*", threads),
-                ("POST /threads/*/runs", runs),
-                ("POST /threads/runs", runs),
-                ("/threads", threads),
-                ("/assistants", Assistants(api_keys, model, talk)),
-                ("/files", files),
-                ("/batches", batches),
-                ("/models", Models(api_keys, script.upstream.listed_models)),
-            ],
-            otherwise=Unknown(),
-        )
+        self._shelves["files"] = files.shelf
+        self._shelves["batches"] = batches.shelf
+        return [("/files", files), ("/batches", batches)]
 
     def subscribers(self, world: str, event_type: str) -> Sequence[Destination]:
         """

@@ -157,7 +157,13 @@ class Batches(Resource):
             raise no_such_file(body["input_file_id"])
         place = (call.world.name, body["input_file_id"], sha256_of(call.request.body))
         value = {
-            "id": self._mint.mint("batch_", *place),
+            "id": self._mint.mint(
+                "batch_",
+                *place,
+                is_taken=lambda minted: (
+                    self.shelf.get(call.world.name, minted) is not None
+                ),
+            ),
             "object": "batch",
             "endpoint": body["endpoint"],
             "model": None,

@@ -23,6 +23,7 @@ from mock_server.events import Subscription, TooManySubscribersError, encode_rec
 from mock_server.injector import NoSecondListenerError, TooManyFaultsError
 from mock_server.metrics import CONTENT_TYPE
 from mock_server.request_body import read_body
+from mock_server.surfaces.control_openapi import openapi_document
 from mock_server.surfaces.control_requests import (
     RequestError,
     page_of,
@@ -106,6 +107,7 @@ class Control:
             ("GET", "events"): self._get_events,
             ("GET", "metrics"): self._get_metrics,
             ("GET", "worlds"): self._get_worlds,
+            ("GET", "openapi.json"): self._get_openapi,
             ("POST", "start"): self._post_start,
             ("POST", "reset"): self._post_reset,
             **self._world_routes(),
@@ -119,6 +121,15 @@ class Control:
             ("GET", "journal"): self._get_journal,
             ("DELETE", "journal"): self._delete_journal,
         }
+
+    @property
+    def routes(self) -> set[tuple[str, str]]:
+        """
+        Every method and path, those with names in them as templates.
+        """
+        named = {("DELETE", "faults/{fault_id}"), *self._world_routes()}
+        of_world = {(method, f"worlds/{{world}}/{path}") for method, path in named}
+        return {*self._routes, *named, *of_world}
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """
@@ -200,6 +211,12 @@ class Control:
     ) -> web.Response:
         del http, world
         return _json(self._mock.health())
+
+    async def _get_openapi(
+        self, http: web.BaseRequest, world: World | None
+    ) -> web.Response:
+        del http, world
+        return _json(openapi_document())
 
     async def _get_script(
         self, http: web.BaseRequest, world: World | None

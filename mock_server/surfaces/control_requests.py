@@ -17,9 +17,20 @@ from mock_server.units import parse_duration_s
 _START_MAX_S = 1e12
 """No clock shows more; infinity and NaN are beyond it too."""
 
-_PAGE_DEFAULT, _PAGE_MAX = 100, 1000
+_PAGE_DEFAULT, PAGE_MAX = 100, 1000
 _ANY_NAME: Final = "any"
-_FILTERS = ("surface", "outcome", "conversation", "trace_id", "request_id")
+FILTERS: Final = (
+    "surface",
+    "method",
+    "path",
+    "status",
+    "outcome",
+    "conversation",
+    "turn",
+    "trace_id",
+    "request_id",
+    "fault",
+)
 _OWN_KEYS = frozenset({"target", "name", "for"})
 
 
@@ -161,15 +172,15 @@ def page_of(query: Mapping[str, str]) -> Page:
     Raises:
         RequestError: It asks for something that is not there.
     """
-    unknown = sorted(set(query) - {"after", "limit", *_FILTERS})
+    unknown = sorted(set(query) - {"after", "limit", *FILTERS})
     if unknown:
-        known = ", ".join(("after", "limit", *_FILTERS))
+        known = ", ".join(("after", "limit", *FILTERS))
         message = f"unknown parameter {unknown[0]!r}; there are {known}"
         raise RequestError(400, "bad_query", message)
     return Page(
         after=_whole(query, "after", 0, None),
-        limit=_whole(query, "limit", _PAGE_DEFAULT, _PAGE_MAX),
-        filters={name: query[name] for name in _FILTERS if name in query},
+        limit=_whole(query, "limit", _PAGE_DEFAULT, PAGE_MAX),
+        filters={name: query[name] for name in FILTERS if name in query},
     )
 
 
@@ -181,11 +192,15 @@ def select(entries: Iterable[Entry], page: Page) -> list[Entry]:
         entry
         for entry in entries
         if entry.number > page.after
-        and all(
-            str(getattr(entry, name)) == value for name, value in page.filters.items()
-        )
+        and all(_has(entry, name, value) for name, value in page.filters.items())
     )
     return nsmallest(page.limit, wanted, key=lambda entry: entry.number)
+
+
+def _has(entry: Entry, name: str, value: str) -> bool:
+    if name == "fault":
+        return any(hit["fault"] == value for hit in entry.faults)
+    return str(getattr(entry, name)) == value
 
 
 def _whole(query: Mapping[str, str], name: str, default: int, limit: int | None) -> int:

@@ -83,7 +83,13 @@ class Files(Resource):
         """
         Keep a file and return what the API says of it.
         """
-        file_id = self._mint.mint("file-", world, filename, sha256_of(data))
+        file_id = self._mint.mint(
+            "file-",
+            world,
+            filename,
+            sha256_of(data),
+            is_taken=lambda minted: self.read(world, minted) is not None,
+        )
         value = {
             "object": "file",
             "id": file_id,

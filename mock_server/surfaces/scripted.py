@@ -87,6 +87,7 @@ class ScriptedModel:
             for rule in script.rules
             if rule.rule.latency is not None
         }
+        self._window_of = lru_cache(_MODELS_KEPT_MAX)(self._find_window)
         self.fingerprint_of = lru_cache(_MODELS_KEPT_MAX)(self._mint_fingerprint)
 
     def check_api_key(self, request: SurfaceRequest) -> None:
@@ -132,9 +133,12 @@ class ScriptedModel:
         Raises:
             ApiError: What ``too_long`` makes of it.
         """
-        window = window_of(model, self._windows)
+        window = self._window_of(model)
         if window is not None and prompt + completion > window:
             raise too_long(window, prompt, completion)
+
+    def _find_window(self, model: str) -> int | None:
+        return window_of(model, self._windows)
 
     def reply_to(
         self,
@@ -247,11 +251,12 @@ class ScriptedModel:
         """
         Give the reply its ids, which the seed, the keys and the body decide.
         """
-        first, *others = [
+        first = self._mint_choice(drawn, chat, (*place, 0))
+        others = [
             self._mint_choice(drawn, chat, (*place, index))
-            for index in range(chat.n or 1)
+            for index in range(1, chat.n or 1)
         ]
-        completion = sum(map(completion_tokens, (first, *others)))
+        completion = completion_tokens(first) + sum(map(completion_tokens, others))
         return Reply(
             id=self._draws.mint(id_prefix, *place, length=_COMPLETION_ID_LENGTH),
             created_s=int(request.received_wall_s),
@@ -282,6 +287,8 @@ class ScriptedModel:
     def _mint_calls(
         self, drawn: DrawnReply, request: ChatRequest, place: tuple[str | int, ...]
     ) -> tuple[ReplyToolCall, ...]:
+        if not drawn.tool_calls:
+            return ()
         return tuple(
             ReplyToolCall(
                 call.id or self._draws.mint("call_", *place, number),
@@ -335,11 +342,13 @@ def received_facts(seen: Seen) -> Facts:
         "message": seen.user_text[:_MESSAGE_TOLD_MAX],
         "stream": seen.stream,
         "offered_tools": list(seen.tools),
-        "tool_results": [
+        "tool_results": [],
+    }
+    if seen.results:
+        facts["tool_results"] = [
             {"tool_call_id": result.tool_call_id, "content": result.content}
             for result in seen.results
-        ],
-    }
+        ]
     if seen.tag is not None:
         facts["tag"] = seen.tag
     return facts

@@ -49,7 +49,13 @@ class Assistants(Resource):
         check_fields(body, ASSISTANT)
         place = (call.world.name, sha256_of(call.request.body))
         value: dict[str, Any] = {
-            "id": self._memory.mint.mint("asst_", *place),
+            "id": self._memory.mint.mint(
+                "asst_",
+                *place,
+                is_taken=lambda minted: (
+                    self._memory.assistants.get(call.world.name, minted) is not None
+                ),
+            ),
             "object": "assistant",
             "created_at": call.now_s,
             "name": body.get("name"),

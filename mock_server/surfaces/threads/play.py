@@ -191,7 +191,7 @@ def _open_step(
     run: Run, details: dict[str, Any], memory: ThreadMemory, now_s: int
 ) -> dict[str, Any]:
     step = {
-        "id": memory.mint.mint("step_", run.id),
+        "id": memory.part_id("step_", run.thread),
         "object": "thread.run.step",
         "created_at": now_s,
         "run_id": run.id,

@@ -146,7 +146,7 @@ class Runs(Resource):
         assistant = memory.assistants.get(world, body["assistant_id"])
         if assistant is None:
             raise none_found(body["assistant_id"], "assistant")
-        run_id = memory.mint.mint("run_", world, thread.id)
+        run_id = memory.part_id("run_", thread)
         value = run_value(run_id, thread, assistant, body, call.now_s)
         self._model.check_model(value["model"])
         run = Run(value, thread, chat_of(value, body))

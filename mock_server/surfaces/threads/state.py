@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mock_server.chores import Chore
+from mock_server.draws import Draws
 from mock_server.limits import Limits
 from mock_server.minting import Mint
 from mock_server.shelf import Shelf
@@ -47,6 +48,8 @@ class Thread:
     value: dict[str, Any]
     entries: list[Entry] = field(default_factory=list)
     active: "Run | None" = None
+    parts: int = 0
+    """Messages, runs and steps that have got an id."""
 
     @property
     def id(self) -> str:
@@ -130,12 +133,20 @@ class ThreadMemory:
     The assistants, threads and runs of all worlds.
     """
 
-    def __init__(self, limits: Limits, mint: Mint) -> None:
-        self.mint = mint
+    def __init__(self, limits: Limits, draws: Draws) -> None:
+        self._draws = draws
+        self.mint = Mint(draws, things_max=limits.threads_max)
         self.messages_max = limits.thread_messages_max
         self.assistants: Shelf[dict[str, Any]] = Shelf(limits.assistants_max)
         self.threads: Shelf[Thread] = Shelf(limits.threads_max)
         self.runs: Shelf[Run] = Shelf(limits.runs_max)
+
+    def part_id(self, prefix: str, thread: Thread) -> str:
+        """
+        Return the id of something that belongs to a thread.
+        """
+        thread.parts += 1
+        return self._draws.mint(prefix, thread.id, thread.parts)
 
     def thread(self, world: str, thread_id: str) -> Thread:
         """
@@ -180,7 +191,7 @@ class ThreadMemory:
             message = f"A thread holds at most {self.messages_max} messages."
             raise ApiError(message)
         shown: dict[str, Any] = {
-            "id": self.mint.mint("msg_", thread.id),
+            "id": self.part_id("msg_", thread),
             "object": "thread.message",
             "created_at": now_s,
             "assistant_id": None if run is None else run.value["assistant_id"],

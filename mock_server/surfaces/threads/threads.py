@@ -217,7 +217,13 @@ def make_thread(body: dict[str, Any], call: Call, memory: ThreadMemory) -> Threa
     """
     place = (call.world.name, sha256_of(call.request.body))
     value = {
-        "id": memory.mint.mint("thread_", *place),
+        "id": memory.mint.mint(
+            "thread_",
+            *place,
+            is_taken=lambda minted: (
+                memory.threads.get(call.world.name, minted) is not None
+            ),
+        ),
         "object": "thread",
         "created_at": call.now_s,
         "metadata": body.get("metadata") or {},
