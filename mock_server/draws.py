@@ -40,7 +40,10 @@ def mint_hex(seed: int, prefix: str, *keys: Key, length: int = 32) -> str:
     """
     Return ``prefix`` and ``length`` hex digits (at most 64) that the keys decide.
     """
-    return f"{prefix}{_digest(seed, 'hex', prefix, *keys):064x}"[: len(prefix) + length]
+    return (
+        prefix
+        + hashlib.sha256(_joined(seed, "hex", prefix, *keys)).hexdigest()[:length]
+    )
 
 
 class Draws:
@@ -76,6 +79,8 @@ def _digest(seed: int, *keys: Key) -> int:
 
 def _joined(seed: int, *keys: Key) -> bytes:
     # The length before each key keeps ("ab", "c") and ("a", "bc") apart.
-    parts = [str(seed), *map(str, keys)]
-    text = "".join([f"{len(part)}:{part}" for part in parts])
+    text = f"{len(str(seed))}:{seed}"
+    for key in keys:
+        part = key if type(key) is str else str(key)
+        text += f"{len(part)}:{part}"
     return text.encode("utf-8", "replace")

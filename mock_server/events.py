@@ -109,6 +109,19 @@ class Events:
         """
         return len(self._subscriptions)
 
+    @property
+    def is_heard(self) -> bool:
+        """
+        Whether anybody wants to know: else a record need not be made.
+        """
+        return bool(self._file is not None or self._callables or self._subscriptions)
+
+    def pass_over(self) -> None:
+        """
+        Count a record that nobody wants to know.
+        """
+        self.published += 1
+
     def publish(self, kind: str, *, trace_id: str | None = None, **fields: Any) -> None:
         """
         Write a record down and pass it on.

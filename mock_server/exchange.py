@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakSet
 
 from aiohttp import web
+from multidict import MultiDict, MultiDictProxy
 
 from mock_server.core import Core
 from mock_server.fault_context import FaultContexts
@@ -32,6 +33,8 @@ DelayOf = Callable[[Pace, int], float]
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _NO_TRACE = "0" * 32
+_NO_QUERY: MultiDictProxy[str] = MultiDictProxy(MultiDict())
+_INSTANT = LatencyProfile()
 
 _FAILED = ApiError(
     "The mock itself failed; its log says why.",
@@ -83,7 +86,9 @@ class Exchange:
         """
         core = self._core
         core.time.start_if_needed()
-        with core.metrics.surface(surface.name).in_flight.track_inprogress():
+        metrics = core.metrics.surface(surface.name)
+        metrics.in_flight += 1
+        try:
             refusal: ApiError | None = None
             body = b""
             try:
@@ -108,21 +113,24 @@ class Exchange:
                 )
             finally:
                 admission.release()
+        finally:
+            metrics.in_flight -= 1
 
     def _request_of(
         self, http: web.BaseRequest, path: str, body: bytes
     ) -> SurfaceRequest:
         core = self._core
         number = next(self._request_numbers)
+        headers = http.headers
         return SurfaceRequest(
             request_id=core.draws.mint_hex("req_", "request", number),
             method=http.method,
             path=path,
-            query=http.query,
-            headers=http.headers,
+            query=http.query if "?" in http.raw_path else _NO_QUERY,
+            headers=headers,
             body=body,
-            trace_id=trace_id_of(http.headers),
-            api_key=api_key_of(http.headers),
+            trace_id=trace_id_of(headers),
+            api_key=api_key_of(headers),
             received_s=core.clock.monotonic(),
             received_wall_s=core.clock.wall(),
             is_reused=self._note_use(http),
@@ -183,7 +191,8 @@ class Exchange:
         entry = reporter.open(surface, request, world, answer)
         delay_of = self._delays(surface, world, answer)
         decided = self._decide(surface, request, world, answer, delay_of)
-        reporter.tell_faults(surface, request, decided)
+        if decided.hits:
+            reporter.tell_faults(surface, request, decided)
         writer = PlanWriter(
             http,
             clock=core.clock,
@@ -211,7 +220,7 @@ class Exchange:
         request: SurfaceRequest,
         world: World,
         answer: Answer,
-        delay_of: DelayOf,
+        delay_of: DelayOf | None,
     ) -> Decided:
         if not len(self._core.injector):
             return Decided(
@@ -238,7 +247,7 @@ class Exchange:
             headers=request.headers,
             rule=answer.rule,
             fits=lambda active: active.fault.fits(answer.reply, contexts.of(active)),
-            first_delay_s=lambda: delay_of(Pace.FIRST_TOKEN, 0),
+            first_delay_s=lambda: delay_of(Pace.FIRST_TOKEN, 0) if delay_of else 0.0,
         )
         hits = core.injector.choose(moment)
         reply = answer.reply
@@ -256,17 +265,20 @@ class Exchange:
             plan=plan, hits=hits, reply=reply, facts=facts, is_effective=is_effective
         )
 
-    def _delays(
-        self, surface: Surface, world: World, answer: Answer
-    ) -> Callable[[Pace, int], float]:
+    def _delays(self, surface: Surface, world: World, answer: Answer) -> DelayOf | None:
+        """
+        Return how long each chunk waits; None if none does.
+        """
         name = answer.received.get("tool") or answer.received.get("endpoint")
         profiles = self._profiles
         profile = (
             answer.latency
             or profiles.get((surface.target, name))
             or profiles.get((surface.target, None))
-            or LatencyProfile()
+            or _INSTANT
         )
+        if profile == _INSTANT:
+            return None
         keys = answer.keys
         speed = self._core.speed
 
@@ -309,7 +321,10 @@ def trace_id_of(headers: Mapping[str, str]) -> str | None:
     """
     Return the trace id of a well-formed ``traceparent``.
     """
-    match = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
+    text = headers.get("traceparent")
+    if text is None:
+        return None
+    match = _TRACEPARENT.fullmatch(text)
     return match[1] if match and match[1] != _NO_TRACE else None
 
 

@@ -6,66 +6,238 @@ of a request is blotted out wherever else it stands.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from mock_server.blotting import blotted
+from mock_server.blotting import blotted, blotted_value
 from mock_server.limits import Limits
-from mock_server.surfaces.ports import SurfaceRequest
+from mock_server.surfaces.ports import Answer, CallKeys, Facts, SurfaceRequest
 
 _SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "api-key", "x-api-key", "cookie"}
 )
 
 
-@dataclass(slots=True, kw_only=True)
+_SHOWN = (
+    "number",
+    "request_id",
+    "surface",
+    "world",
+    "method",
+    "path",
+    "trace_id",
+    "at_us",
+    "request_headers",
+    "request_body",
+    "request_bytes",
+    "conversation",
+    "turn",
+    "attempt_number",
+    "ambiguous",
+    "facts",
+    "status",
+    "outcome",
+    "faults",
+    "planned_us",
+    "actual_us",
+    "answer_body",
+    "answer_bytes",
+)
+_NO_FAULTS: tuple[dict[str, Any], ...] = ()
+
+
 class Entry:
     """
     One request and what came of it.
+
+    Kept as it came, and made readable when somebody reads: most are never read. The
+    key of the request is kept only to be blotted out.
     """
 
-    number: int
-    """Counts the entries of the mock from 1."""
+    __slots__ = (
+        "_answer",
+        "_asked",
+        "_facts",
+        "_kept",
+        "_keys",
+        "_rule",
+        "_script_error",
+        "actual_us",
+        "answer_bytes",
+        "at_us",
+        "faults",
+        "number",
+        "outcome",
+        "planned_us",
+        "request_bytes",
+        "status",
+        "surface",
+        "world",
+    )
 
-    request_id: str
-    surface: str
-    world: str
-    method: str
-    path: str
-    trace_id: str | None
-    at_us: int
-    request_headers: dict[str, str]
-    request_body: str
-    request_bytes: int
-    conversation: str | None = None
-    turn: int | None = None
-    attempt_number: int | None = None
-    ambiguous: bool = False
-    facts: dict[str, Any] = field(default_factory=dict)
-    status: int | None = None
-    outcome: str | None = None
-    """None while it is being answered."""
+    def __init__(
+        self,
+        number: int,
+        asked: SurfaceRequest,
+        surface: str,
+        world: str,
+        at_us: int,
+        body_max: int,
+    ) -> None:
+        self.number = number
+        """Counts the entries of the mock from 1."""
 
-    faults: list[dict[str, Any]] = field(default_factory=list)
-    planned_us: int | None = None
-    actual_us: int | None = None
-    answer_body: str = ""
-    answer_bytes: int = 0
+        self.request_bytes = len(asked.body)
+        if self.request_bytes > body_max:
+            asked = replace(asked, body=asked.body[:body_max])
+        self._asked = asked
+        self._kept = len(asked.body)
+        self._answer: bytes | bytearray = b""
+        self._keys: CallKeys | None = None
+        self._facts: Facts = {}
+        self._rule: int | None = None
+        self._script_error: str | None = None
+        self.surface = surface
+        self.world = world
+        self.at_us = at_us
+        self.status: int | None = None
+        self.outcome: str | None = None
+        """None while it is being answered."""
+
+        self.faults: Sequence[dict[str, Any]] = _NO_FAULTS
+        self.planned_us: int | None = None
+        self.actual_us: int | None = None
+        self.answer_bytes = 0
+
+    def note(self, answer: Answer) -> None:
+        """
+        Add what the surface made of the request.
+        """
+        self._keys = answer.keys
+        self._facts = answer.received
+        self._rule = answer.rule
+        self._script_error = answer.script_error
+
+    def add_answer(self, answer: bytes | bytearray) -> None:
+        """
+        Add what was sent.
+        """
+        self._answer = answer
+        self._kept += len(answer)
+
+    @property
+    def request_id(self) -> str:
+        """
+        ``req_`` and 32 hex digits.
+        """
+        return self._asked.request_id
+
+    @property
+    def method(self) -> str:
+        """
+        Of the request.
+        """
+        return self._asked.method
+
+    @property
+    def path(self) -> str:
+        """
+        Of the request, without its key.
+        """
+        return self._blotted(self._asked.path)
+
+    @property
+    def trace_id(self) -> str | None:
+        """
+        Of the request, if it had one.
+        """
+        return self._asked.trace_id
+
+    @property
+    def request_headers(self) -> dict[str, str]:
+        """
+        Those that hold no secret, in lower case.
+        """
+        return {
+            name.lower(): self._blotted(value)
+            for name, value in self._asked.headers.items()
+            if name.lower() not in _SECRET_HEADERS
+        }
+
+    @property
+    def request_body(self) -> str:
+        """
+        The first bytes of the body, as text.
+        """
+        return self._blotted(self._asked.body.decode("utf-8", "replace"))
+
+    @property
+    def conversation(self) -> str | None:
+        """
+        Of the request, once a surface has said which.
+        """
+        return None if self._keys is None else self._blotted(self._keys.conversation)
+
+    @property
+    def turn(self) -> int | None:
+        """
+        Of the conversation.
+        """
+        return None if self._keys is None else self._keys.turn
+
+    @property
+    def attempt_number(self) -> int | None:
+        """
+        Of the call, from 1.
+        """
+        return None if self._keys is None else self._keys.attempt_number
+
+    @property
+    def ambiguous(self) -> bool:
+        """
+        Whether it cannot be told apart from another conversation's request.
+        """
+        return self._keys is not None and self._keys.ambiguous
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """
+        What else the surface said of it.
+        """
+        facts = dict(self._facts)
+        if self._rule is not None:
+            facts["rule"] = self._rule
+        if self._script_error is not None:
+            facts["script_error"] = self._script_error
+        return {
+            name: blotted_value(value, self._asked.api_key)
+            for name, value in facts.items()
+        }
+
+    @property
+    def answer_body(self) -> str:
+        """
+        The first bytes of the answer, as text.
+        """
+        return self._blotted(self._answer.decode("utf-8", "replace"))
 
     def describe(self) -> dict[str, Any]:
         """
         Return it as the control API shows it.
         """
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in _SHOWN}
 
     @property
     def kept_bytes(self) -> int:
         """
         What its bodies take.
         """
-        return len(self.request_body) + len(self.answer_body)
+        return self._kept
+
+    def _blotted(self, text: str) -> str:
+        return blotted(text, self._asked.api_key)
 
 
 class JournalBudget:
@@ -102,19 +274,13 @@ class Journal:
         Write a request down; the rest is filled in as it becomes known.
         """
         limits = self._budget.limits
-        text = request.body[: limits.journal_body_bytes_max].decode("utf-8", "replace")
         entry = Entry(
-            number=next(self._budget.numbers),
-            request_id=request.request_id,
-            surface=surface,
-            world=world,
-            method=request.method,
-            path=blotted(request.path, request.api_key),
-            trace_id=request.trace_id,
-            at_us=at_us,
-            request_headers=_kept_headers(request.headers, request.api_key),
-            request_body=blotted(text, request.api_key),
-            request_bytes=len(request.body),
+            next(self._budget.numbers),
+            request,
+            surface,
+            world,
+            at_us,
+            limits.journal_body_bytes_max,
         )
         if len(self._entries) >= limits.journal_entries_max:
             self._drop_oldest()
@@ -123,18 +289,15 @@ class Journal:
         self._budget.kept_bytes += entry.kept_bytes
         return entry
 
-    def close(self, entry: Entry, *, answer: bytes, api_key: str | None) -> None:
+    def close(self, entry: Entry, *, answer: bytes | bytearray) -> None:
         """
         Add what was sent.
         """
-        entry.answer_bytes = len(answer)
-        text = answer[: self._budget.limits.journal_body_bytes_max]
         if not self._entries or self._entries[0].number > entry.number:
             # It was dropped while it was being answered.
             return
-        body = blotted(text.decode("utf-8", "replace"), api_key)
-        entry.answer_body = body
-        self._budget.kept_bytes += len(body)
+        entry.add_answer(answer)
+        self._budget.kept_bytes += len(answer)
         self._make_room(0)
 
     def clear(self) -> None:
@@ -152,11 +315,3 @@ class Journal:
     def _drop_oldest(self) -> None:
         self._budget.kept_bytes -= self._entries.popleft().kept_bytes
         self._budget.dropped += 1
-
-
-def _kept_headers(headers: Mapping[str, str], api_key: str | None) -> dict[str, str]:
-    return {
-        name.lower(): blotted(value, api_key)
-        for name, value in headers.items()
-        if name.lower() not in _SECRET_HEADERS
-    }

@@ -1,18 +1,104 @@
 """
 Counters and histograms of one mock, for Prometheus.
+
+Counting is on the path of every request: plain numbers are added up there, and the
+exposition is made of them when somebody asks for it.
 """
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
 )
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OVERHEADS_MAX = 8192
+"""The latest overheads of a surface, of which percentiles are taken."""
+
 _OVERHEAD_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
 _DURATION_BUCKETS_S = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
+_INFINITY = "+Inf"
+
+
+class Buckets:
+    """
+    A histogram.
+    """
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """
+        Count a value.
+        """
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    @property
+    def sum(self) -> float:
+        """
+        All values together.
+        """
+        return self._sum
+
+    def cumulated(self) -> list[tuple[str, float]]:
+        """
+        Return how many values are at most as large as each bound.
+        """
+        total = 0
+        found = []
+        names = [*map(str, map(float, self._bounds)), _INFINITY]
+        for name, number in zip(names, self._counts, strict=True):
+            total += number
+            found.append((name, float(total)))
+        return found
+
+
+class Overheads:
+    """
+    The latest overheads, oldest forgotten first.
+    """
+
+    __slots__ = ("_next", "_values_s")
+
+    def __init__(self) -> None:
+        self._values_s = array("d")
+        self._next = 0
+
+    def add(self, overhead_s: float) -> None:
+        """
+        Keep one more.
+        """
+        if len(self._values_s) < OVERHEADS_MAX:
+            self._values_s.append(overhead_s)
+            return
+        self._values_s[self._next] = overhead_s
+        self._next = (self._next + 1) % OVERHEADS_MAX
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self._values_s)
+
+
+def percentile(values: Iterable[float], share: float) -> float | None:
+    """
+    Return the value that so large a share of the values is at most; None of none.
+    """
+    ordered = sorted(values)
+    if not ordered:
+        return None
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 class Metrics:
@@ -24,32 +110,7 @@ class Metrics:
         # A registry of its own, so that two mocks in one process do not meet.
         self.registry = CollectorRegistry()
         self._surfaces: dict[str, SurfaceMetrics] = {}
-        self.requests = Counter(
-            "mock_requests",
-            "Requests that ended, by what came of them.",
-            ("surface", "status", "outcome"),
-            registry=self.registry,
-        )
-        self.in_flight = Gauge(
-            "mock_requests_in_flight",
-            "Requests that are being answered.",
-            ("surface",),
-            registry=self.registry,
-        )
-        self.duration_s = Histogram(
-            "mock_request_duration_seconds",
-            "From the request to the end of its answer.",
-            ("surface",),
-            buckets=_DURATION_BUCKETS_S,
-            registry=self.registry,
-        )
-        self.overhead_s = Histogram(
-            "mock_overhead_seconds",
-            "What an answer took beyond the delay that was planned for it.",
-            ("surface",),
-            buckets=_OVERHEAD_BUCKETS_S,
-            registry=self.registry,
-        )
+        self.registry.register(_Surfaces(self._surfaces))
         self.faults = Counter(
             "mock_faults_applied",
             "Faults that hit a request.",
@@ -73,9 +134,23 @@ class Metrics:
         """
         Return what is counted for every request of a surface.
         """
-        if name not in self._surfaces:
-            self._surfaces[name] = SurfaceMetrics(self, name)
-        return self._surfaces[name]
+        found = self._surfaces.get(name)
+        if found is None:
+            found = self._surfaces[name] = SurfaceMetrics()
+        return found
+
+    def overhead_us(self) -> dict[str, float | None]:
+        """
+        Return what answers took beyond their plan, over all surfaces.
+        """
+        values_s = [s for each in self._surfaces.values() for s in each.overheads]
+        return {
+            name: None if found_s is None else round(found_s * 1e6, 1)
+            for name, found_s in (
+                ("p50", percentile(values_s, 0.5)),
+                ("p99", percentile(values_s, 0.99)),
+            )
+        }
 
     def render(self) -> bytes:
         """
@@ -86,16 +161,19 @@ class Metrics:
 
 class SurfaceMetrics:
     """
-    The metrics of one surface, their labels looked up once.
+    What is counted of one surface.
     """
 
-    def __init__(self, metrics: Metrics, name: str) -> None:
-        self._name = name
-        self._requests = metrics.requests
-        self._ends: dict[tuple[int | None, str], Counter] = {}
-        self.in_flight = metrics.in_flight.labels(name)
-        self._duration_s = metrics.duration_s.labels(name)
-        self._overhead_s = metrics.overhead_s.labels(name)
+    __slots__ = ("duration_s", "ends", "in_flight", "overhead_s", "overheads")
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.ends: dict[tuple[int | None, str], int] = {}
+        """How many requests ended so: by status and outcome."""
+
+        self.duration_s = Buckets(_DURATION_BUCKETS_S)
+        self.overhead_s = Buckets(_OVERHEAD_BUCKETS_S)
+        self.overheads = Overheads()
 
     def measure(
         self,
@@ -115,9 +193,61 @@ class SurfaceMetrics:
             overhead_s: What it took beyond its plan; None if it was not completed.
         """
         end = (status, outcome)
-        if end not in self._ends:
-            self._ends[end] = self._requests.labels(self._name, str(status), outcome)
-        self._ends[end].inc()
-        self._duration_s.observe(elapsed_s)
+        self.ends[end] = self.ends.get(end, 0) + 1
+        self.duration_s.observe(elapsed_s)
         if overhead_s is not None:
-            self._overhead_s.observe(overhead_s)
+            self.overhead_s.observe(overhead_s)
+            self.overheads.add(overhead_s)
+
+
+class _Surfaces(Collector):
+    """
+    Shows the numbers of all surfaces.
+    """
+
+    def __init__(self, surfaces: dict[str, SurfaceMetrics]) -> None:
+        self._surfaces = surfaces
+
+    def collect(self) -> Iterator[Metric]:
+        """
+        Yield the metrics as they stand.
+        """
+        requests = CounterMetricFamily(
+            "mock_requests",
+            "Requests that ended, by what came of them.",
+            labels=("surface", "status", "outcome"),
+        )
+        in_flight = GaugeMetricFamily(
+            "mock_requests_in_flight",
+            "Requests that are being answered.",
+            labels=("surface",),
+        )
+        duration = HistogramMetricFamily(
+            "mock_request_duration_seconds",
+            "From the request to the end of its answer.",
+            labels=("surface",),
+        )
+        overhead = HistogramMetricFamily(
+            "mock_overhead_seconds",
+            "What an answer took beyond the delay that was planned for it.",
+            labels=("surface",),
+        )
+        percentiles = GaugeMetricFamily(
+            "mock_overhead_percentile_seconds",
+            f"The same, of the latest {OVERHEADS_MAX} answers.",
+            labels=("surface", "percentile"),
+        )
+        for name, surface in self._surfaces.items():
+            for (status, outcome), number in surface.ends.items():
+                requests.add_metric((name, str(status), outcome), number)
+            in_flight.add_metric((name,), surface.in_flight)
+            for family, buckets in (
+                (duration, surface.duration_s),
+                (overhead, surface.overhead_s),
+            ):
+                family.add_metric((name,), buckets.cumulated(), buckets.sum)
+            for label, share in (("50", 0.5), ("99", 0.99)):
+                found_s = percentile(surface.overheads, share)
+                if found_s is not None:
+                    percentiles.add_metric((name, label), found_s)
+        yield from (requests, in_flight, duration, overhead, percentiles)

@@ -155,6 +155,7 @@ class Mock:
                 **self._upstream.holds,
             },
             "events_published": core.events.published,
+            "overhead_us": core.metrics.overhead_us(),
             "dropped": {
                 "worlds_max": core.worlds.dropped,
                 "journal_entries_max": core.worlds.budget.dropped,

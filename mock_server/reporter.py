@@ -5,7 +5,7 @@ What is told of a request: its journal entry, its events, its metrics.
 from dataclasses import dataclass
 from typing import Any
 
-from mock_server.blotting import blotted, blotted_value, repeats_key
+from mock_server.blotting import blotted_value, repeats_key
 from mock_server.core import Core
 from mock_server.faults import Target, asked_delay_s
 from mock_server.hashes import sha256_of
@@ -26,7 +26,7 @@ _DROPS_TOLD_EVERY = 1000
 _FIRST_SUCCESS, _FIRST_REDIRECT = 200, 300
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Decided:
     """
     What is written, and how it came to be.
@@ -73,26 +73,15 @@ class Reporter:
         """
         Tell that a request came in.
         """
-        keys = answer.keys
         entry = world.journal.open(
             request,
             surface=surface.name,
             world=world.name,
             at_us=int(request.received_s * 1e6),
         )
-        self._tell_drops()
-        entry.conversation = keys.conversation
-        entry.turn = keys.turn
-        entry.attempt_number = keys.attempt_number
-        entry.ambiguous = keys.ambiguous
-        entry.facts = dict(answer.received)
-        if answer.rule is not None:
-            entry.facts["rule"] = answer.rule
-        if answer.script_error is not None:
-            entry.facts["script_error"] = answer.script_error
-        if repeats_key(request):
-            entry.conversation = blotted(keys.conversation, request.api_key)
-            entry.facts = blotted_value(entry.facts, request.api_key)
+        entry.note(answer)
+        if self._core.worlds.budget.dropped >= self._told_at:
+            self._tell_drops()
         if answer.script_error is not None:
             self._publish(
                 request,
@@ -101,7 +90,10 @@ class Reporter:
                 request_id=request.request_id,
             )
         if surface.target is Target.UPSTREAM and not surface.is_silent:
-            self._publish_received(surface, request, world, answer)
+            if self._core.events.is_heard:
+                self._publish_received(surface, request, world, answer)
+            else:
+                self._core.events.pass_over()
         return entry
 
     def tell_faults(
@@ -141,20 +133,24 @@ class Reporter:
         elapsed_s = self._core.clock.monotonic() - request.received_s
         entry.status = written.status
         entry.outcome = written.outcome
-        entry.faults = [
-            {
-                "fault_id": hit.active.fault_id,
-                "fault": hit.active.fault.name,
-                "draw": hit.draw,
-            }
-            for hit in decided.hits
-        ]
+        if decided.hits:
+            entry.faults = [
+                {
+                    "fault_id": hit.active.fault_id,
+                    "fault": hit.active.fault.name,
+                    "draw": hit.draw,
+                }
+                for hit in decided.hits
+            ]
         entry.planned_us = int(written.planned_s * 1e6)
         entry.actual_us = int(elapsed_s * 1e6)
         entry.answer_bytes = written.body_bytes
-        world.journal.close(entry, answer=bytes(written.body), api_key=request.api_key)
+        world.journal.close(entry, answer=written.body)
         self._measure(entry.surface, written, elapsed_s)
         if surface.is_silent:
+            return
+        if not self._core.events.is_heard:
+            self._core.events.pass_over()
             return
         fields: dict[str, Any] = {
             "request_id": request.request_id,
@@ -164,7 +160,10 @@ class Reporter:
             "planned_us": entry.planned_us,
             "actual_us": entry.actual_us,
         }
-        asked_s = asked_delay_s(written.headers, self._core.clock.wall())
+        status = written.status
+        asked_s = None
+        if status is None or status >= _FIRST_REDIRECT:
+            asked_s = asked_delay_s(written.headers, self._core.clock.wall())
         if asked_s is not None:
             fields["retry_after_s"] = asked_s
         kind = _END_KINDS[surface.target]
@@ -185,9 +184,8 @@ class Reporter:
 
     def _tell_drops(self) -> None:
         dropped = self._core.worlds.budget.dropped
-        if dropped >= self._told_at:
-            self._told_at = dropped + _DROPS_TOLD_EVERY
-            self._core.events.publish("journal_dropped", dropped=dropped)
+        self._told_at = dropped + _DROPS_TOLD_EVERY
+        self._core.events.publish("journal_dropped", dropped=dropped)
 
     def _measure(self, surface: str, written: Written, elapsed_s: float) -> None:
         is_complete = written.outcome is Outcome.COMPLETE

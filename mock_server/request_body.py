@@ -34,6 +34,11 @@ async def read_body(
     content = http.content
     # Mostly it came along with the headers, and a timer costs more than reading it.
     is_here = content.is_eof()
+    if is_here and content.total_bytes <= bytes_max and "expect" not in http.headers:
+        try:
+            return content.read_nowait()
+        except (HttpProcessingError, ClientError, web.RequestPayloadError) as error:
+            raise _BROKEN from error
     try:
         async with nullcontext() if is_here else clock.timeout(timeout_s):
             if http.headers.get("expect", "").lower() == "100-continue":

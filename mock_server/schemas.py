@@ -99,7 +99,8 @@ def _string(schema: Mapping[str, Any]) -> str:
     if known is not None:
         return known
     length_min = min(int(_number(schema, "minLength", 0)), _LENGTH_MAX)
-    length_max = int(_number(schema, "maxLength", _LENGTH_MAX))
+    length_max = min(int(_number(schema, "maxLength", _LENGTH_MAX)), _LENGTH_MAX)
+    length_max = max(0, length_max)
     text = "text" if length_max >= len("text") else "t" * length_max
     return text + "t" * (length_min - len(text))
 

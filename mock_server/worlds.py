@@ -4,6 +4,7 @@ One world per API key, so that parallel tests share one mock.
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 from mock_server.journal import Journal, JournalBudget
@@ -13,6 +14,7 @@ T = TypeVar("T")
 _NAME_DIGITS = 12
 
 
+@lru_cache(maxsize=1024)
 def world_name(api_key: str | None) -> str:
     """
     Return the first 12 hex digits of the key's SHA-256.

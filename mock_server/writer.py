@@ -39,6 +39,8 @@ from mock_server.wire import (
 
 _LINGER_NONE = struct.pack("ii", 1, 0)
 _NO_BODY = frozenset({204, 304})
+_PENDING_BYTES_MAX = 64 * 1024
+"""So much gathers at most before it is sent."""
 
 
 class Outcome(StrEnum):
@@ -111,6 +113,10 @@ class WrittenResponse(web.StreamResponse):
         del data
 
 
+_KEPT = WrittenResponse(keep_alive=True)
+_LAST = WrittenResponse(keep_alive=False)
+
+
 class PlanWriter:
     """
     Writes one plan.
@@ -118,7 +124,7 @@ class PlanWriter:
     Args:
         request: Whose connection it is.
         clock: For the waits.
-        delay_of: How long a chunk of that pace waits, by its number.
+        delay_of: How long a chunk of that pace waits, by its number; None: not at all.
         closing: Set when the mock stops; a hanging answer then ends.
         body_kept_max: How much of the body :class:`Written` keeps.
         late_headers: Headers that are known only when the head is sent.
@@ -129,7 +135,7 @@ class PlanWriter:
         request: web.BaseRequest,
         *,
         clock: Clock,
-        delay_of: Callable[[Pace, int], float],
+        delay_of: Callable[[Pace, int], float] | None,
         closing: asyncio.Event,
         body_kept_max: int,
         late_headers: Callable[[], tuple[tuple[str, str], ...]] = tuple,
@@ -143,6 +149,13 @@ class PlanWriter:
         self._unsent: Head | None = None
         """It waits for its first chunk."""
 
+        self._names: set[str] = set()
+        """The headers that it has."""
+
+        self._pending: list[bytes] = []
+        """What leaves together, because nothing is waited for in between."""
+
+        self._pending_bytes = 0
         self._is_chunked = False
         self._is_bodiless = False
         self._outputs = 0
@@ -166,11 +179,18 @@ class PlanWriter:
             self._note_end(Outcome.ABANDONED if is_gone else Outcome.HUNG)
             raise
         is_complete = self.written.outcome is Outcome.COMPLETE
-        return WrittenResponse(keep_alive=is_complete and self._request.keep_alive)
+        return _KEPT if is_complete and self._request.keep_alive else _LAST
 
     async def _write_steps(self, plan: Plan) -> None:
         for number, step in enumerate(plan):
-            if isinstance(step, CutAfter):
+            if type(step) is Chunk:
+                delay_s = self._delay_before(step)
+                if delay_s > 0:
+                    await self._wait(delay_s)
+                self._take_chunk(step.data)
+                if self._pending_bytes > _PENDING_BYTES_MAX:
+                    await self._flush()
+            elif isinstance(step, CutAfter):
                 await self._write_until_cut(step, plan[number + 1 :])
             else:
                 await self._write_step(step)
@@ -195,14 +215,13 @@ class PlanWriter:
         match step:
             case Head():
                 self._take_head(step)
-            case Chunk():
-                await self._write_chunk(step)
             case Wait(delay_s=delay_s):
                 await self._flush()
                 await self._wait(delay_s)
             case Repeat():
                 await self._repeat(step)
-            case CutAfter():
+            case CutAfter() | Chunk():
+                # They are dealt with before.
                 pass
             case _:
                 await self._write_end(step)
@@ -227,75 +246,94 @@ class PlanWriter:
 
     def _take_head(self, head: Head) -> None:
         request = self._request
-        names = {name.lower() for name, _ in head.headers}
-        self._is_bodiless = request.method == "HEAD" or head.status in _NO_BODY
+        self._names = {name.lower() for name, _ in head.headers}
+        self._is_bodiless = head.status in _NO_BODY or request.method == "HEAD"
         self._is_chunked = not (
-            request.version < (1, 1) or self._is_bodiless or "content-length" in names
+            "content-length" in self._names
+            or self._is_bodiless
+            or request.version < (1, 1)
         )
         self._unsent = head
 
     def _encode_head(self, head: Head) -> bytes:
         request = self._request
-        names = {name.lower() for name, _ in head.headers}
         headers = [*head.headers, *self._late_headers()]
         if head.status in _NO_BODY:
             headers = [header for header in headers if header[0] != "content-length"]
-        if "date" not in names:
+        if "date" not in self._names:
             headers.append(("date", _date(int(self._clock.wall()))))
         if self._is_chunked:
             headers.append(("transfer-encoding", "chunked"))
-        if not request.keep_alive and "connection" not in names:
+        if not request.keep_alive and "connection" not in self._names:
             headers.append(("connection", "close"))
-        lines = [f"HTTP/{request.version[0]}.{request.version[1]} {_phrase(head)}"]
-        lines += [f"{name}: {value}" for name, value in headers]
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
+        start = _start_line(request.version[0], request.version[1], head.status)
+        lines = [f"{name}: {value}\r\n" for name, value in headers]
+        return f"{start}{''.join(lines)}\r\n".encode()
 
-    async def _write_chunk(self, chunk: Chunk) -> None:
-        if chunk.pace is not Pace.NONE:
-            delay_s = self._delay_of(chunk.pace, self._outputs)
-            self._outputs += 1
-            await self._wait(delay_s)
+    def _delay_before(self, chunk: Chunk) -> float:
+        if self._delay_of is None or chunk.pace is Pace.NONE:
+            return 0.0
+        delay_s = self._delay_of(chunk.pace, self._outputs)
+        self._outputs += 1
+        return delay_s
+
+    def _take_chunk(self, data: bytes) -> None:
+        """
+        Have the bytes sent with what comes next, or before the next wait.
+        """
         written = self.written
-        written.body_bytes += len(chunk.data)
+        length = len(data)
+        written.body_bytes += length
         room = self._body_kept_max - len(written.body)
         if room > 0:
-            written.body += chunk.data[:room]
-        data = chunk.data
+            written.body += data if length <= room else data[:room]
         if self._is_bodiless or not data:
             return
         if self._is_chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        await self._send(data)
+            data = b"%x\r\n%b\r\n" % (length, data)
+        self._pending.append(data)
+        self._pending_bytes += length
 
     async def _repeat(self, step: Repeat) -> None:
-        chunk = Chunk(step.data)
         while not self._closing.is_set():
+            await self._flush()
             # Without any wait a client that reads quickly would keep the loop busy.
             await self._clock.sleep(step.interval_s)
-            await self._write_chunk(chunk)
-            await self._request.writer.drain()
+            self._take_chunk(step.data)
         self._note_end(Outcome.HUNG)
 
     async def _wait(self, delay_s: float) -> None:
         if delay_s > 0:
+            if self._pending:
+                await self._flush()
             self.written.planned_s += delay_s
             await self._clock.sleep(delay_s)
 
-    async def _send(self, data: bytes) -> None:
+    async def _flush(self) -> None:
+        """
+        Send what has gathered, the head with it.
+        """
+        pending = self._pending
         if self._unsent is not None:
             head, self._unsent = self._unsent, None
-            data = self._encode_head(head) + data
+            pending.insert(0, self._encode_head(head))
             self.written.status = head.status
             self.written.headers = head.headers
-        if data:
-            await self._request.writer.write(data)
-
-    async def _flush(self) -> None:
-        await self._send(b"")
+        if not pending:
+            return
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            message = "the client is gone"
+            raise ConnectionResetError(message)
+        transport.write(pending[0] if len(pending) == 1 else b"".join(pending))
+        pending.clear()
+        self._pending_bytes = 0
+        await self._request.writer.drain()
 
     async def _end(self) -> None:
-        await self._send(b"0\r\n\r\n" if self._is_chunked else b"")
-        await self._request.writer.drain()
+        if self._is_chunked:
+            self._pending.append(b"0\r\n\r\n")
+        await self._flush()
         self._note_end(Outcome.COMPLETE)
 
     async def _close(self) -> None:
@@ -338,8 +376,10 @@ def _date(wall_s: int) -> str:
     return formatdate(wall_s, usegmt=True)
 
 
-def _phrase(head: Head) -> str:
+@lru_cache(maxsize=256)
+def _start_line(major: int, minor: int, status: int) -> str:
     try:
-        return f"{head.status} {HTTPStatus(head.status).phrase}"
+        phrase = HTTPStatus(status).phrase
     except ValueError:
-        return f"{head.status} Status"
+        phrase = "Status"
+    return f"HTTP/{major}.{minor} {status} {phrase}\r\n"

@@ -22,7 +22,7 @@ _METADATA_KEY = "conversation"
 _DIGEST_DIGITS = 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ConversationName:
     """
     What a conversation is called, and whether another could be called the same.

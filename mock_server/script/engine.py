@@ -48,7 +48,7 @@ class ScriptError(Exception):
     """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallNames:
     """
     What templates may know of a request besides its text.
@@ -69,6 +69,9 @@ class CompiledRule:
     conditions: tuple[Condition, ...]
     draws: tuple[Draw, ...]
     """One, or those of a sequence."""
+
+    literal: str | None
+    """What the last message's text must hold; quicker to look for than to ask."""
 
     uses_request: bool
     """A template reads the request itself, which costs more than all else."""
@@ -99,7 +102,7 @@ class CompiledRule:
                 return last
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Decision:
     """
     What a script makes of a request.
@@ -125,9 +128,7 @@ class CompiledScript:
             _compile_rule(number, rule)
             for number, rule in enumerate(script.upstream.script)
         )
-        self._prefilter = Prefilter(
-            [_literal_of(rule.rule.match.last_message) for rule in self.rules]
-        )
+        self._prefilter = Prefilter([rule.literal for rule in self.rules])
 
     @classmethod
     def of(cls, script: MockScript) -> Self:
@@ -150,8 +151,11 @@ class CompiledScript:
         """
         if not self.rules:
             return Decision(rule=None, drawn=draw_auto(seen))
-        for number in self._prefilter.candidates(seen.last.text):
+        text = seen.last.text
+        for number in self._prefilter.candidates(text):
             rule = self.rules[number]
+            if rule.literal is not None and rule.literal not in text:
+                continue
             if rule.matches(seen):
                 step = rule.step_of(conversation)
                 if step is not None:
@@ -186,6 +190,7 @@ def _compile_rule(number: int, rule: Rule) -> CompiledRule:
         rule,
         compile_match(rule.match),
         tuple(compile_reply(reply) for reply in replies),
+        _literal_of(rule.match.last_message),
         "request" in rule.reply.model_dump_json(),
     )
 

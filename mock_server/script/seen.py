@@ -53,7 +53,7 @@ def split_tag(text: str) -> tuple[str, str | None]:
     return text[: found.start()] + text[found.end() :], found[1]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SeenMessage:
     """
     One message of the transcript.
@@ -151,16 +151,18 @@ class Seen:
 
     def _last_user(self) -> tuple[str, str | None]:
         if self._user is None:
-            texts = (
-                text_of(message.content)
-                for message in reversed(self.request.messages)
-                if isinstance(message, UserMessage)
-            )
-            self._user = split_tag(next(texts, ""))
+            text = ""
+            for message in reversed(self.request.messages):
+                if isinstance(message, UserMessage):
+                    text = text_of(message.content)
+                    break
+            self._user = split_tag(text)
         return self._user
 
 
 def _results_of(messages: Sequence[Message]) -> tuple[SeenResult, ...]:
+    if not messages or not isinstance(messages[-1], ToolMessage):
+        return ()
     answers: list[ToolMessage] = []
     names: dict[str, str] = {}
     for message in reversed(messages):

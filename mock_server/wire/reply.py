@@ -3,6 +3,9 @@ What the model says, before it is bytes.
 
 Faults that change what a model says change these values; the encoders turn them into
 an answer. Nothing here is checked: a reply may be as broken as a fault wants it.
+
+Nobody changes one in place; but frozen ones take three times as long to make, and one
+is made for every request.
 """
 
 from dataclasses import dataclass
@@ -29,7 +32,7 @@ class ToolKind(StrEnum):
     CUSTOM = "custom"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReplyToolCall:
     """
     A tool call that the model asks for.
@@ -43,7 +46,7 @@ class ReplyToolCall:
     kind: ToolKind = ToolKind.FUNCTION
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Choice:
     """
     One answer to the question; there are as many as ``n`` asked for.
@@ -58,7 +61,7 @@ class Choice:
     finish_reason: str | None = FinishReason.STOP
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Usage:
     """
     Tokens in and out.
@@ -68,7 +71,7 @@ class Usage:
     completion_tokens: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Reply(Choice):
     """
     What the model says: its first choice, the further ones, and what is around them.

@@ -63,8 +63,10 @@ def completion_tokens(choice: Choice) -> int:
     """
     Return the tokens of one answer of the model.
     """
-    said = (choice.text, choice.refusal, choice.reasoning)
-    tokens = sum(count_tokens(text) for text in said if text)
+    tokens = 0
+    for text in (choice.text, choice.refusal, choice.reasoning):
+        if text:
+            tokens += count_tokens(text)
     for call in choice.tool_calls:
         tokens += count_tokens(call.name) + count_tokens(call.arguments)
     return tokens
