@@ -183,11 +183,11 @@ def promise_of_settings(
 def _promise_of_retries(settings: ServiceSettings) -> dict[str, Any]:
     retry = settings.upstream.retry_options()
     if retry is None:
-        return {"attempts_max": 1}
+        return {"attempts_max": 1, "retry_budget": None}
     match retry.budget:
         case RetryBudgetOptions(share=share, reserve_per_s=rate, window_s=window_s):
             budget = RetryBudgetPromise.model_construct(
                 share=share, reserve=rate, window=window_s
             )
             return {"retry_budget": budget}
-    return {}
+    return {"retry_budget": None}

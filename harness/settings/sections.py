@@ -2,14 +2,15 @@
 The sections of the settings, each with what it tells the room below.
 """
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from harness.resilience import (
     BackoffOptions,
     CircuitBreakerOptions,
     RateLimiterOptions,
+    RetryBudgetOptions,
     RetryOptions,
 )
 from harness.settings.text import (
@@ -116,6 +117,34 @@ class RateLimitSettings(Section):
         )
 
 
+class RetryBudgetSettings(Section):
+    """
+    How far retries may multiply the requests to the model API.
+    """
+
+    enabled: bool = True
+    """False lets every request be retried as often as ``attempts_max`` says."""
+
+    share: Annotated[float, Field(ge=0)] = 0.2
+    """Retries earned per request."""
+
+    reserve: Rate = 3.0
+    """Retries that are there even without requests."""
+
+    window: PositiveDuration = 10.0
+    """What is earned and spent counts for so long."""
+
+    def options(self) -> RetryBudgetOptions | None:
+        """
+        Return what the retries are told; None for no limit but their number.
+        """
+        if not self.enabled:
+            return None
+        return RetryBudgetOptions(
+            share=self.share, reserve_per_s=self.reserve, window_s=self.window
+        )
+
+
 class UpstreamSettings(Section):
     """
     The model API and how it is asked.
@@ -145,6 +174,9 @@ class UpstreamSettings(Section):
     backoff_max: PositiveDuration = 8.0
     """No backoff is longer, unless the peer asks for it."""
 
+    retry_budget: RetryBudgetSettings = RetryBudgetSettings()
+    """What keeps retries from making an outage worse."""
+
     connections_max: Count = 200
     """Connections to the model API at once."""
 
@@ -170,6 +202,7 @@ class UpstreamSettings(Section):
             backoff=BackoffOptions(
                 base_s=self.backoff_base, max_s=max(self.backoff_max, self.backoff_base)
             ),
+            budget=self.retry_budget.options(),
         )
 
 
