@@ -123,9 +123,20 @@ class Timeline:
 
     def is_interrupted(self, from_us: int, to_us: int) -> bool:
         """
-        Say whether the service was killed or restarted in between.
+        Say whether the service was killed, down or restarted in between.
+
+        What it did around its kill, and what its successor did before the bench knew
+        that it was up, belongs to no certain one of the two.
         """
-        return any(from_us <= time_us <= to_us for time_us in self.interruptions_us)
+        return any(
+            began_us <= to_us and from_us <= ended_us
+            for began_us, ended_us in self._interrupted_us
+        )
+
+    @cached_property
+    def _interrupted_us(self) -> tuple[tuple[int, int], ...]:
+        moments = tuple((time_us, time_us) for time_us in self.interruptions_us)
+        return moments + self._downtimes_us
 
     def is_disturbed(self, from_us: int, to_us: int) -> bool:
         """

@@ -706,6 +706,24 @@ def test_a_crash_excuses_what_it_can_cause(
     assert rulings[number].status is not Status.FAILED
 
 
+def test_a_successor_works_before_the_bench_knows(log: Any, promise: Promise) -> None:
+    """
+    Failures on both sides of a kill, and before the restart is on record, prove nothing.
+    """
+    log.ended("dying", 1.001, "failure")
+    log.add(1.0, "caller", "service_killed")
+    for index in range(2):
+        log.ended(f"early-{index}", 2.0 + index / 10, "failure")
+    log.add(2.5, "caller", "service_restarted")
+    log.ended("late", 3.0, "failure")
+    log.circuit(3.0, "closed", "open", reason="consecutive_failures", generation=2)
+    log.run(end_s=30.0)
+
+    rulings = judge_invariants(Timeline(log.records()), promise)
+
+    assert [each.id for each in rulings if each.status is Status.FAILED] == []
+
+
 def test_an_unheard_acknowledgement_may_be_repeated(log: Any, promise: Promise) -> None:
     """
     A delivery that the service says failed may come again, whatever was answered.

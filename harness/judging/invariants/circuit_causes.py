@@ -18,9 +18,7 @@ from harness.scenario import BreakerPromise, Promise
 _NOT_PROMISED: Final = "no circuit breaker is promised"
 _SILENT: Final = "the service says nothing of its attempts"
 _OTHER_RULES: Final = frozenset({"failure_ratio", "slow_ratio"})
-_INTERRUPTIONS: Final = frozenset(
-    {"service_killed", "service_exited", "service_restarted"}
-)
+_ENDS_OF_SERVICE: Final = frozenset({"service_killed", "service_exited"})
 
 
 def circuits_open_for_cause(timeline: Timeline, promise: Promise) -> Ruling:
@@ -121,6 +119,7 @@ class _Replay:
         self._promise = promise
         self._models = _models_of(timeline)
         self._names = _names_of(timeline)
+        self._is_known = True
         self._circuits: dict[str, _Circuit] = {}
         self._started: dict[str, tuple[str, int]] = {}
         for record in timeline.records:
@@ -144,12 +143,14 @@ class _Replay:
                 self._end_probe(record)
             case "circuit_changed":
                 self._move(record)
-            case kind if kind in _INTERRUPTIONS:
+            case kind if kind in _ENDS_OF_SERVICE:
+                # What comes next may be of the dying service or of its successor.
                 self._circuits.clear()
                 self._started.clear()
+                self._is_known = False
 
     def _circuit(self, name: str) -> _Circuit:
-        return self._circuits.setdefault(name, _Circuit())
+        return self._circuits.setdefault(name, _Circuit(is_known=self._is_known))
 
     def _name_of(self, record: Record) -> str | None:
         model = self._models.get(str(record.get("request_id"))) or self._models.get(

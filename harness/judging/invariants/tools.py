@@ -17,8 +17,8 @@ def one_effect_per_tool_call(timeline: Timeline, promise: Promise) -> Ruling:
     """
     10: at most one effect per tool call, and none that was not asked for in earnest.
 
-    A service that was killed cannot know whether a tool has run. It may run it again
-    under the same key, which is what the key is for, and under no other.
+    A service that was killed cannot know whether a tool has run, and may not run it
+    again to find out: neither under the same key nor under another one.
     """
     del promise
     asked: dict[str, tuple[Record, Attempt]] = {
@@ -35,10 +35,7 @@ def one_effect_per_tool_call(timeline: Timeline, promise: Promise) -> Ruling:
             unknown += 1
             continue
         runs[id_].append(execution)
-        first = runs[id_][0]
-        if len(runs[id_]) > 1 and not timeline.is_interrupted(
-            first.time_us - 1, execution.time_us
-        ):
+        if len(runs[id_]) > 1:
             events = [execution.seq, *(each.seq for each in runs[id_])]
             message = f"{execution.tool} ran {len(runs[id_])} times for {id_}"
             broken.append(finding(message, events))

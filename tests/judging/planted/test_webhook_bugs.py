@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from harness.ids import ToolCallId
+from harness.orchestrator import ToolCalls
 from harness.settings import WebhookSettings
 from harness.simulation import Crash
 from harness.stores import SqliteStore
@@ -51,6 +52,16 @@ REFUNDS: Mapping[str, Any] = {
         }
     ],
 }
+
+
+_RUN = ToolCalls.run
+
+
+async def _unrecorded(self: ToolCalls, call: Any, **rest: Any) -> Any:
+    """
+    Run a tool call that is written down only when it has ended.
+    """
+    return await _RUN(self, call, **rest | {"outlives_process": False})
 
 
 def crash_at(kind: str, **fields: Any) -> list[Crash]:
@@ -249,26 +260,43 @@ def test_tool_run_again_after_a_crash(
     hunt: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    A tool that runs again after a crash, under another key, is found at that run.
+    A tool that runs again after a crash between effect and record is found.
+    """
+    found = hunt(
+        WEATHER,
+        lambda: monkeypatch.setattr(ToolCalls, "run", _unrecorded),
+        crashes=crash_at("tool_executed"),
+    )
+
+    assert found.failed == {10}
+    assert found.witness(10)["execution_number"] == 2
+
+
+def test_tool_run_again_under_another_key(
+    hunt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A tool that runs again after a crash, under a key of the next life, is found.
     """
     lives = itertools.count()
     make = ToolBackend.__init__
-    execute = ToolBackend.run
+    run = ToolBackend.run
 
     def born(self: ToolBackend, **parts: Any) -> None:
         make(self, **parts)
         self.life = next(lives)  # type: ignore[attr-defined]
 
-    async def run(
+    async def run_renamed(
         self: ToolBackend, name: str, arguments: Any, context: ToolContext
     ) -> Any:
         key = f"{context.tool_call_id}-{self.life}"  # type: ignore[attr-defined]
         context = dataclasses.replace(context, tool_call_id=ToolCallId(key))
-        return await execute(self, name, arguments, context)
+        return await run(self, name, arguments, context)
 
     def plant() -> None:
+        monkeypatch.setattr(ToolCalls, "run", _unrecorded)
         monkeypatch.setattr(ToolBackend, "__init__", born)
-        monkeypatch.setattr(ToolBackend, "run", run)
+        monkeypatch.setattr(ToolBackend, "run", run_renamed)
 
     found = hunt(WEATHER, plant, crashes=crash_at("tool_executed"))
 
