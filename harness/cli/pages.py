@@ -44,6 +44,25 @@ def report(
     typer.echo(write_report(run_folder, summary, records))
 
 
+@app.command("diff")
+def diff_command(
+    run_a: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    run_b: Annotated[Path, typer.Argument(help="Folder of a later run.")],
+    json_file: Annotated[Path | None, typer.Option("--json")] = None,
+) -> None:
+    """
+    Say what changed between two runs; fails if something holds no longer.
+    """
+    from harness.report import diff_lines, diff_runs, load_run, summary_json
+
+    diff = diff_runs(load_run(run_a), load_run(run_b))
+    for line in diff_lines(diff):
+        typer.echo(line)
+    if json_file is not None:
+        json_file.write_bytes(summary_json(diff.to_json()))
+    raise typer.Exit(ExitCode.FAILED if diff.is_worse else ExitCode.PASSED)
+
+
 @scenario_app.command("check")
 def scenario_check(files: Annotated[list[str], typer.Argument()]) -> None:
     """

@@ -2,6 +2,14 @@
 What a run came to, for people and for machines.
 """
 
+from harness.report.diff import (
+    Change,
+    EntryChange,
+    Parting,
+    RunDiff,
+    diff_lines,
+    diff_runs,
+)
 from harness.report.html import event_line, report_html
 from harness.report.junit import junit_xml
 from harness.report.series import Interval, Series, circuit_intervals, series_of
@@ -13,11 +21,17 @@ __all__ = [
     "EVENTS_MAX",
     "HISTORY_S_MAX",
     "REPORT_FILE",
+    "Change",
+    "EntryChange",
     "Interval",
+    "Parting",
+    "RunDiff",
     "RunState",
     "Series",
     "circuit_intervals",
     "counts_line",
+    "diff_lines",
+    "diff_runs",
     "event_line",
     "junit_xml",
     "load_run",
