@@ -61,8 +61,7 @@ class Conversations(Resource):
         stored = self._memory.open_conversation(
             world, call.now_s, body.get("metadata") or {}
         )
-        weight_bytes = len(call.request.body)
-        self._memory.extend(world, stored.id, items, weight_bytes=weight_bytes)
+        self._memory.extend(world, stored.id, items)
         return answer_of(call, _show(stored))
 
     def _get(self, call: Call) -> Answer:
@@ -89,8 +88,7 @@ class Conversations(Resource):
         world = call.world.name
         given = self._memory.resolve(as_items(body["items"]), world)
         self._memory.check_room([*stored.items, *given])
-        weight_bytes = len(call.request.body)
-        added = self._memory.extend(world, stored.id, given, weight_bytes=weight_bytes)
+        added = self._memory.extend(world, stored.id, given)
         query = {"limit": str(_ITEMS_AT_ONCE_MAX), "order": "asc"}
         return answer_of(call, page_of(added, query, show=lambda item: item))
 

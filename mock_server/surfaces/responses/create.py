@@ -20,7 +20,12 @@ from mock_server.surfaces.ports import (
     SurfaceRequest,
     WorldMemory,
 )
-from mock_server.surfaces.responses.memory import Context, Memory, StoredResponse
+from mock_server.surfaces.responses.memory import (
+    Context,
+    Memory,
+    StoredResponse,
+    bytes_of,
+)
 from mock_server.surfaces.responses.timeline import Timeline, timeline_of
 from mock_server.surfaces.scripted import ScriptedModel
 from mock_server.wire import (
@@ -169,6 +174,7 @@ class Responses:
             queue_s=self._queue_s,
             latency=latency,
             draw=draw,
+            speed=self._core.speed,
         )
 
     def announce(self, work: "Work", timeline: Timeline) -> None:
@@ -206,7 +212,6 @@ class Work:
     error: ApiError | None = None
     made: Response | None = None
     timeline: Timeline | None = None
-    weight_bytes: int = 0
 
     def note_error(self, error: ApiError) -> None:
         """
@@ -271,17 +276,14 @@ class Work:
                 response=response,
                 items=(*self.context.items, *items),
                 name=self.name,
-                weight_bytes=self.context.weight_bytes + self.weight_bytes,
+                items_bytes=self.context.items_bytes
+                + bytes_of((*items, *response.output)),
                 timeline=self.timeline,
             )
-            self.memory.keep(self.world, stored)
+            self.memory.keep(self.world, stored, own_bytes=self._own_bytes)
         if asked.conversation_id is not None:
-            self.memory.extend(
-                self.world,
-                asked.conversation_id,
-                (*items, *response.output),
-                weight_bytes=self.weight_bytes,
-            )
+            said = (*items, *response.output)
+            self.memory.extend(self.world, asked.conversation_id, said)
         if self.timeline is not None:
             self.surface.announce(self, self.timeline)
         return {}
@@ -295,26 +297,23 @@ class Work:
         if self.asked.is_background:
             return self._background_plan(response)
         if self.asked.streams:
-            plan = stream_plan(response_events(response), request_id)
-        else:
-            headers = answer_headers(request_id)
-            plan = value_plan(response.value(), headers, pace=Pace.FIRST_TOKEN)
-        self._weigh(plan)
-        return plan
+            return stream_plan(response_events(response), request_id)
+        headers = answer_headers(request_id)
+        return value_plan(response.value(), headers, pace=Pace.FIRST_TOKEN)
 
     def _background_plan(self, response: Response) -> Plan:
         events = response_events(response)
         timeline = self.surface.timeline(self, response, events)
         self.timeline = timeline
-        self._weigh(events)
         request_id = self.request.request_id
         if self.asked.streams:
             return timeline.plan(request_id, timeline.due_s[0])
         return value_plan(response.value(Status.QUEUED), answer_headers(request_id))
 
-    def _weigh(self, plan: Plan) -> None:
-        data = sum(len(step.data) for step in plan if isinstance(step, Chunk))
-        self.weight_bytes = len(self.request.body) + data
+    @property
+    def _own_bytes(self) -> int:
+        events = () if self.timeline is None else self.timeline.events
+        return len(self.request.body) + sum(len(event.data) for event in events)
 
 
 def too_long(window: int, prompt: int, completion: int) -> ApiError:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mock_server.clock import Clock
 from mock_server.draws import Draws
+from mock_server.encoding import to_json_bytes
 from mock_server.limits import Counts, Limits
 from mock_server.script import ConversationName
 from mock_server.shelf import Shelf
@@ -43,7 +44,7 @@ class Context:
     name: ConversationName | None = None
     """The conversation that is continued, if one is."""
 
-    weight_bytes: int = 0
+    items_bytes: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,7 +58,9 @@ class StoredResponse:
     """All that the model read, each with its id."""
 
     name: ConversationName
-    weight_bytes: int
+    items_bytes: int
+    """What the items and the output weigh, which the next one of a chain holds too."""
+
     timeline: Timeline | None = None
     """Of a background response."""
 
@@ -92,8 +95,15 @@ class StoredConversation:
     created_s: int
     metadata: dict[str, str]
     items: list[Item] = field(default_factory=list)
-    weight_bytes: int = 0
+    items_bytes: int = 0
     items_added: int = 0
+
+
+def bytes_of(items: Sequence[Item]) -> int:
+    """
+    Return what items weigh.
+    """
+    return len(to_json_bytes(list(items)))
 
 
 class Memory:
@@ -132,7 +142,7 @@ class Memory:
             return Context(
                 items=tuple(conversation.items),
                 name=ConversationName(conversation.id, is_unique=True),
-                weight_bytes=conversation.weight_bytes,
+                items_bytes=conversation.items_bytes,
             )
         return Context()
 
@@ -151,7 +161,7 @@ class Memory:
         return Context(
             items=(*stored.items, *said),
             name=stored.name,
-            weight_bytes=stored.weight_bytes,
+            items_bytes=stored.items_bytes,
         )
 
     def resolve(self, items: Sequence[Item], world: str) -> tuple[Item, ...]:
@@ -257,12 +267,7 @@ class Memory:
         return conversation
 
     def extend(
-        self,
-        world: str,
-        conversation_id: str,
-        items: Iterable[Item],
-        *,
-        weight_bytes: int,
+        self, world: str, conversation_id: str, items: Iterable[Item]
     ) -> tuple[Item, ...]:
         """
         Add items to a conversation, if it is there, and return them as they are kept.
@@ -273,20 +278,26 @@ class Memory:
         added = self.with_ids(items, conversation.id, conversation.items_added)
         conversation.items += added
         conversation.items_added += len(added)
-        conversation.weight_bytes += weight_bytes
-        weight_bytes = conversation.weight_bytes
+        conversation.items_bytes += bytes_of(added)
         self.conversations.put(
-            world, conversation.id, conversation, weight_bytes=weight_bytes
+            world,
+            conversation.id,
+            conversation,
+            weight_bytes=conversation.items_bytes,
         )
         return added
 
-    def keep(self, world: str, stored: StoredResponse) -> None:
+    def keep(self, world: str, stored: StoredResponse, *, own_bytes: int) -> None:
         """
         Let a response be asked for.
+
+        Args:
+            world: Whose it is.
+            stored: The response.
+            own_bytes: What it weighs besides its items.
         """
-        self.responses.put(
-            world, stored.response.id, stored, weight_bytes=stored.weight_bytes
-        )
+        weight_bytes = stored.items_bytes + own_bytes
+        self.responses.put(world, stored.response.id, stored, weight_bytes=weight_bytes)
 
     def withdraw(self, world: str, stored: StoredResponse) -> None:
         """

@@ -9,8 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mock_server.surfaces.ports import Latency
-from mock_server.wire import Chunk, End, EndIf, Pace, Part, Plan, Wait
+from mock_server.wire import Chunk, End, EndIf, Pace, Plan, Wait
 from mock_server.wire.responses import Response, Status, stream_head
+
+_IN_PROGRESS = 2
+"""The number of the event that tells that work has begun; before it all is queue."""
 
 _INSTANT_S = 1e-6
 """Two readings of the clock that are this near are the same moment."""
@@ -100,25 +103,30 @@ def timeline_of(
     queue_s: float,
     latency: Latency,
     draw: Callable[[str], float],
+    speed: float = 1.0,
 ) -> Timeline:
     """
     Return when what will happen: after the queue, all takes as long as in a stream.
+
+    Args:
+        response: As it will be.
+        events: All that a stream of it tells.
+        now_s: By the monotonic clock.
+        queue_s: How long it is queued.
+        latency: How long the events wait for each other.
+        draw: A number in [0, 1) by purpose.
+        speed: Divides all of it.
     """
     due_s = []
-    moment_s, begun_s, outputs = now_s, now_s + queue_s, 0
+    moment_s, begun_s, outputs = now_s, now_s + queue_s / speed, 0
     for number, event in enumerate(events):
-        # The first two events tell of the queue, the third of leaving it.
-        if event.part is Part.START and number == _IN_PROGRESS:
+        if number == _IN_PROGRESS:
             moment_s = begun_s
         if event.pace is not Pace.NONE:
-            moment_s += latency.delay_s(event.pace, outputs, draw)
+            moment_s += latency.delay_s(event.pace, outputs, draw) / speed
             outputs += 1
         due_s.append(moment_s)
     unpaced = tuple(Chunk(event.data, Pace.NONE, event.part) for event in events)
     return Timeline(
         response=response, events=unpaced, due_s=tuple(due_s), begun_s=begun_s
     )
-
-
-_IN_PROGRESS = 2
-"""The number of the event that tells that work has begun."""

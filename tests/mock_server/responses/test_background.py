@@ -92,6 +92,17 @@ async def test_rule_s_own_latency_holds(clock: LoopClock) -> None:
     assert found.json["status"] == "completed"
 
 
+async def test_speed_divides_all_waits(clock: LoopClock) -> None:
+    """
+    A mock that is run faster works faster in the background, too.
+    """
+    options = MockOptions(port=0, speed=10.0)
+    async with mock_in_test(SCRIPT, options, clock=clock) as mock:
+        answer = await mock.respond("hello", background=True, stream=True)
+
+    assert answer.last_byte_s == pytest.approx(DURATION_S / 10)
+
+
 async def test_background_stream(clock: LoopClock) -> None:
     """
     A background stream tells of the queue, and comes at the same moments.
