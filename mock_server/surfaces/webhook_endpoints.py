@@ -15,7 +15,7 @@ from mock_server.signatures import parse_secret
 from mock_server.surfaces.api_events import ApiEvent, Destination
 from mock_server.surfaces.ports import Answer, SurfaceRequest, WorldMemory
 from mock_server.surfaces.resources import Call, Resource, check_fields, page_of
-from mock_server.surfaces.responses.stored import answer_of
+from mock_server.surfaces.responses import answer_of
 from mock_server.surfaces.webhook_emitter import WebhookEmitter
 from mock_server.wire import ApiError, check_api_key, error_plan
 from mock_server.wire.shape import Array, Boolean, Shape, Text
