@@ -47,7 +47,7 @@ def read_plain(body: bytes, at_s: float) -> ChatAnswer:
     Raises:
         UnreadableError: It is no chat completion.
     """
-    value = _parsed(body)
+    value = parse_mapping(body)
     choices = value.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     message = first.get("message") if isinstance(first, dict) else None
@@ -56,15 +56,15 @@ def read_plain(body: bytes, at_s: float) -> ChatAnswer:
         raise UnreadableError(text)
     calls = message.get("tool_calls")
     return ChatAnswer(
-        text=_text(message.get("content")),
-        refusal=_text(message.get("refusal")),
+        text=text_of(message.get("content")),
+        refusal=text_of(message.get("refusal")),
         tool_calls=tuple(
             _call_of(call)
             for call in (calls if isinstance(calls, list) else ())
             if isinstance(call, dict)
         ),
-        finish_reason=_text(first.get("finish_reason")),
-        usage=_mapping(value.get("usage")),
+        finish_reason=text_of(first.get("finish_reason")),
+        usage=mapping_of(value.get("usage")),
         first_s=at_s,
     )
 
@@ -80,7 +80,7 @@ def read_stream(pieces: Iterable[Piece]) -> ChatAnswer:
     for event in events_in(pieces):
         if event.data.startswith(_DONE):
             break
-        assembly.take(_parsed(event.data.encode()), event.at_s)
+        assembly.take(parse_mapping(event.data.encode()), event.at_s)
     return assembly.finish()
 
 
@@ -103,7 +103,7 @@ class _Assembly:
             message = "the stream ended with an error"
             raise UnreadableError(message)
         answer = self._answer
-        answer.usage = _mapping(chunk.get("usage")) or answer.usage
+        answer.usage = mapping_of(chunk.get("usage")) or answer.usage
         for choice in chunk.get("choices") or ():
             # Of several choices a script can repeat one.
             if not isinstance(choice, dict) or choice.get("index", 0) != 0:
@@ -112,9 +112,9 @@ class _Assembly:
                 self._is_begun = True
                 answer.first_s = at_s
             answer.finish_reason = (
-                _text(choice.get("finish_reason")) or answer.finish_reason
+                text_of(choice.get("finish_reason")) or answer.finish_reason
             )
-            self._take_delta(_mapping(choice.get("delta")) or {}, at_s)
+            self._take_delta(mapping_of(choice.get("delta")) or {}, at_s)
 
     def _take_delta(self, delta: dict[str, Any], at_s: float) -> None:
         self._add(TEXT, delta.get("content"), at_s)
@@ -129,9 +129,9 @@ class _Assembly:
             message = f"a tool call has the index {index!r}"
             raise UnreadableError(message)
         known = self._calls.setdefault(index, {"id": "", "name": ""})
-        known["id"] = known["id"] or _text(call.get("id")) or ""
-        part = _mapping(call.get("function")) or _mapping(call.get("custom")) or {}
-        known["name"] = known["name"] or _text(part.get("name")) or ""
+        known["id"] = known["id"] or text_of(call.get("id")) or ""
+        part = mapping_of(call.get("function")) or mapping_of(call.get("custom")) or {}
+        known["name"] = known["name"] or text_of(part.get("name")) or ""
         self._add(index, part.get("arguments", part.get("input")) or "", at_s)
 
     def _add(self, lane: Lane, text: object, at_s: float) -> None:
@@ -170,7 +170,13 @@ class _Assembly:
         return None if texts is None else "".join(texts)
 
 
-def _parsed(data: bytes) -> dict[str, Any]:
+def parse_mapping(data: bytes) -> dict[str, Any]:
+    """
+    Return a JSON object.
+
+    Raises:
+        UnreadableError: It is none.
+    """
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -183,17 +189,23 @@ def _parsed(data: bytes) -> dict[str, Any]:
 
 
 def _call_of(call: dict[str, Any]) -> RecordedCall:
-    part = _mapping(call.get("function")) or _mapping(call.get("custom")) or {}
+    part = mapping_of(call.get("function")) or mapping_of(call.get("custom")) or {}
     return RecordedCall(
-        id=_text(call.get("id")) or "",
-        name=_text(part.get("name")) or "",
-        arguments=_text(part.get("arguments", part.get("input"))) or "",
+        id=text_of(call.get("id")) or "",
+        name=text_of(part.get("name")) or "",
+        arguments=text_of(part.get("arguments", part.get("input"))) or "",
     )
 
 
-def _text(value: object) -> str | None:
+def text_of(value: object) -> str | None:
+    """
+    Return a value that is a text.
+    """
     return value if isinstance(value, str) else None
 
 
-def _mapping(value: object) -> dict[str, Any] | None:
+def mapping_of(value: object) -> dict[str, Any] | None:
+    """
+    Return a value that is a mapping.
+    """
     return value if isinstance(value, dict) else None

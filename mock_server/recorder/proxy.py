@@ -20,13 +20,11 @@ from mock_server.recorder.reading import Taken, read_chat
 from mock_server.recorder.recorded import Recorded, UnreadableError
 from mock_server.recorder.recording import Recording
 from mock_server.recorder.redaction import secrets_in
+from mock_server.recorder.responses import ResponsesReader
 from mock_server.request_body import read_body
 from mock_server.wire import ApiError, error_body
 
 Reader = Callable[[Taken], Recorded]
-
-READERS: Final[Mapping[str, Reader]] = {"/chat/completions": read_chat}
-"""Which paths are recorded, without ``/v1``; all others are passed on."""
 
 _HOP_BY_HOP: Final = frozenset(
     {
@@ -78,6 +76,11 @@ class Proxy:
         self._clock = clock
         self._on_change = on_change
         self._say = say
+        # Paths without ``/v1``; all others are only passed on.
+        self._readers: Mapping[str, Reader] = {
+            "/chat/completions": read_chat,
+            "/responses": ResponsesReader().read,
+        }
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """
@@ -168,7 +171,7 @@ class Proxy:
         return response
 
     def _take(self, method: str, taken: Taken) -> None:
-        reader = READERS.get(taken.path) if method == "POST" else None
+        reader = self._readers.get(taken.path) if method == "POST" else None
         recording = self._recording
         try:
             recording.hide(secrets_in(taken.request_headers))

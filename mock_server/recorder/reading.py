@@ -76,30 +76,46 @@ def read_chat(taken: Taken) -> Recorded:
         message = f"the request cannot be read: {error}"
         raise UnreadableError(message) from error
     seen = Seen(chat, taken.request_headers)
-    asked = _asked(seen, taken.trace_id)
-    if taken.status >= _FIRST_ERROR:
+    asked = asked_of(seen, name_of_conversation(seen, taken.trace_id).key)
+    if is_error(taken):
         total_s = taken.ended_s - taken.started_s
-        error_reply = RecordedReply(error=_error(taken))
         return Recorded(
             asked=asked,
-            reply=error_reply,
+            reply=error_of(taken),
             timing=Timing(time_to_first_token_s=total_s),
         )
-    if "text/event-stream" in taken.headers.get("content-type", ""):
+    if is_stream(taken):
         answer = read_stream(taken.pieces)
     else:
         answer = read_plain(taken.body, taken.ended_s)
     return Recorded(
         asked=asked,
-        reply=_reply(answer, chat),
+        reply=reply_of(answer, chat),
         timing=pace_like(answer, started_s=taken.started_s),
     )
 
 
-def _asked(seen: Seen, trace_id: str | None) -> Asked:
+def is_error(taken: Taken) -> bool:
+    """
+    Say whether the API refused.
+    """
+    return taken.status >= _FIRST_ERROR
+
+
+def is_stream(taken: Taken) -> bool:
+    """
+    Say whether the answer is a stream.
+    """
+    return "text/event-stream" in taken.headers.get("content-type", "")
+
+
+def asked_of(seen: Seen, conversation: str) -> Asked:
+    """
+    Return the question.
+    """
     systems = [m.text for m in seen.messages if m.role in {"system", "developer"}]
     return Asked(
-        conversation=name_of_conversation(seen, trace_id).key,
+        conversation=conversation,
         model=seen.model,
         turn=seen.turn,
         last_role=seen.last.role,
@@ -111,7 +127,10 @@ def _asked(seen: Seen, trace_id: str | None) -> Asked:
     )
 
 
-def _reply(answer: ChatAnswer, chat: ChatRequest) -> RecordedReply:
+def reply_of(answer: ChatAnswer, chat: ChatRequest) -> RecordedReply:
+    """
+    Return what a script says to give the same answer.
+    """
     calls = answer.tool_calls
     text = answer.text
     if text is None and not calls and answer.refusal is None:
@@ -131,6 +150,13 @@ def _reply(answer: ChatAnswer, chat: ChatRequest) -> RecordedReply:
         prompt_tokens=_count(usage.get("prompt_tokens")),
         completion_tokens=_count(usage.get("completion_tokens")),
     )
+
+
+def error_of(taken: Taken) -> RecordedReply:
+    """
+    Return a refusal.
+    """
+    return RecordedReply(error=_error(taken))
 
 
 def _error(taken: Taken) -> RecordedError:

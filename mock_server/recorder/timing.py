@@ -40,9 +40,20 @@ def spread_evenly(reply: RecordedReply, total_s: float, *, stream: bool) -> Timi
     return Timing(time_to_first_token_s=delay_s, inter_token_s=(delay_s,) * count)
 
 
-def pace_like(answer: ChatAnswer, *, started_s: float) -> Timing:
+def pace_like(
+    answer: ChatAnswer,
+    *,
+    started_s: float,
+    pieces: list[tuple[Lane, int]] | None = None,
+) -> Timing:
     """
     Return the delays that make the mock's stream of a reply as slow as the record.
+
+    Args:
+        answer: What was recorded.
+        started_s: When it was asked for.
+        pieces: The lane and the length of each further output of the mock's own
+            stream; by default that of a chat completion.
     """
     first_s = max(0.0, answer.first_s - started_s)
     if not answer.is_streamed:
@@ -50,7 +61,7 @@ def pace_like(answer: ChatAnswer, *, started_s: float) -> Timing:
     delays = []
     done: dict[Lane, int] = {}
     last_s = answer.first_s
-    for lane, length in _pieces_of(answer):
+    for lane, length in _pieces_of(answer) if pieces is None else pieces:
         done[lane] = done.get(lane, 0) + length
         at_s = max(last_s, _moment(answer.arrivals.get(lane, []), done[lane], last_s))
         delays.append(at_s - last_s)
