@@ -29,6 +29,7 @@ Record = Mapping[str, Any]
 
 _EVENTS_FILE: Final = "events.jsonl"
 _CHAT: Final = "chat_completions"
+_SURFACES: Final = frozenset({_CHAT, "responses"})
 _RECEIVED, _ENDED = "upstream_request_received", "upstream_request_ended"
 _FIRST_ERROR: Final = 400
 _JOURNAL_BLOT: Final = "[api key]"
@@ -152,7 +153,7 @@ def _exchanges_of_events(
 def _of_events(received: Record, ended: Record) -> Recorded:
     status = ended.get("status")
     surface = received.get("surface")
-    if surface != _CHAT:
+    if surface not in _SURFACES:
         message = f"the surface {surface} is not converted"
         raise UnreadableError(message)
     is_error = isinstance(status, int) and status >= _FIRST_ERROR

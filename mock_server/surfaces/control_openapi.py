@@ -200,7 +200,16 @@ def _faults_and_journal(suffix: str, parameters: Sequence[Value]) -> dict[str, V
 
 
 def _paths() -> dict[str, Value]:
-    world = [_path_parameter("world")]
+    of_world = _faults_and_journal("OfWorld", [_path_parameter("world")])
+    return {
+        **_state_and_time(),
+        **_what_happened(),
+        **_faults_and_journal("", ()),
+        **{f"worlds/{{world}}/{path}": value for path, value in of_world.items()},
+    }
+
+
+def _state_and_time() -> dict[str, Value]:
     status = _content(_ref("ControlStatus"))
     start = {"type": "object", "properties": {"at_s": {"type": "number"}}}
     return {
@@ -226,6 +235,23 @@ def _paths() -> dict[str, Value]:
                 refusals=_BODY_REFUSALS,
             ),
         },
+        "start": {
+            "post": _operation(
+                "start",
+                "Make this moment, or the one named, zero of scenario time.",
+                status,
+                body=_document_body(start, required=False),
+                refusals=_BODY_REFUSALS,
+            )
+        },
+        "reset": {
+            "post": _operation("reset", "Begin anew with the same script.", status)
+        },
+    }
+
+
+def _what_happened() -> dict[str, Value]:
+    return {
         "events": {
             "get": _operation(
                 "streamEvents",
@@ -245,23 +271,6 @@ def _paths() -> dict[str, Value]:
             "get": _operation(
                 "listWorlds", "One for each API key.", _content(_ref("ControlWorlds"))
             )
-        },
-        "start": {
-            "post": _operation(
-                "start",
-                "Make this moment, or the one named, zero of scenario time.",
-                status,
-                body=_document_body(start, required=False),
-                refusals=_BODY_REFUSALS,
-            )
-        },
-        "reset": {
-            "post": _operation("reset", "Begin anew with the same script.", status)
-        },
-        **_faults_and_journal("", ()),
-        **{
-            f"worlds/{{world}}/{path}": operations
-            for path, operations in _faults_and_journal("OfWorld", world).items()
         },
     }
 
