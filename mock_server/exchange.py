@@ -18,12 +18,19 @@ from mock_server.fault_context import FaultContexts
 from mock_server.faults import Level, Target
 from mock_server.hashes import sha256_of
 from mock_server.injector import Moment
-from mock_server.latency import LatencyProfile
+from mock_server.latency import LatencyProfile, Situation
 from mock_server.quotas import Admission, Quotas
 from mock_server.reporter import Decided, Reporter
 from mock_server.request_body import read_body
 from mock_server.script import QuotasScript
-from mock_server.surfaces.ports import Answer, CallKeys, Facts, Surface, SurfaceRequest
+from mock_server.surfaces.ports import (
+    Answer,
+    CallKeys,
+    Facts,
+    Latency,
+    Surface,
+    SurfaceRequest,
+)
 from mock_server.wire import ApiError, Pace, Plan, error_plan
 from mock_server.worlds import World
 from mock_server.writer import Outcome, PlanWriter
@@ -201,6 +208,8 @@ class Exchange:
             body_kept_max=core.limits.journal_body_bytes_max,
             late_headers=lambda: self._late_headers(surface, request),
         )
+        if delay_of is not None:
+            writer.written.depends_on = self._profile_of(surface, answer).depends_on
         try:
             if answer.before is not None and decided.is_effective:
                 await answer.before()
@@ -265,18 +274,21 @@ class Exchange:
             plan=plan, hits=hits, reply=reply, facts=facts, is_effective=is_effective
         )
 
-    def _delays(self, surface: Surface, world: World, answer: Answer) -> DelayOf | None:
-        """
-        Return how long each chunk waits; None if none does.
-        """
+    def _profile_of(self, surface: Surface, answer: Answer) -> Latency:
         name = answer.received.get("tool") or answer.received.get("endpoint")
         profiles = self._profiles
-        profile = (
+        return (
             answer.latency
             or profiles.get((surface.target, name))
             or profiles.get((surface.target, None))
             or _INSTANT
         )
+
+    def _delays(self, surface: Surface, world: World, answer: Answer) -> DelayOf | None:
+        """
+        Return how long each chunk waits; None if none does.
+        """
+        profile = self._profile_of(surface, answer)
         if profile == _INSTANT:
             return None
         keys = answer.keys
@@ -293,8 +305,18 @@ class Exchange:
                 keys.attempt_number,
             )
 
+        tokens = 0 if answer.demand is None else answer.demand.prompt_tokens
+        situation = Situation(now_s=self._core.time.elapsed_s, prompt_tokens=tokens)
+        first_s: list[float] = []
+
         def delay_of(pace: Pace, output_number: int) -> float:
-            return profile.delay_s(pace, output_number, draw) / speed
+            # The first is asked for once: a load counts who asks it.
+            if pace is Pace.FIRST_TOKEN and first_s:
+                return first_s[0]
+            delay_s = profile.delay_s(pace, output_number, draw, situation) / speed
+            if pace is Pace.FIRST_TOKEN:
+                first_s.append(delay_s)
+            return delay_s
 
         return delay_of
 

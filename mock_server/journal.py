@@ -42,6 +42,7 @@ _SHOWN = (
     "faults",
     "planned_us",
     "actual_us",
+    "depends_on",
     "answer_body",
     "answer_bytes",
 )
@@ -67,6 +68,7 @@ class Entry:
         "actual_us",
         "answer_bytes",
         "at_us",
+        "depends_on",
         "faults",
         "number",
         "outcome",
@@ -107,6 +109,9 @@ class Entry:
         """None while it is being answered."""
 
         self.faults: Sequence[dict[str, Any]] = _NO_FAULTS
+        self.depends_on: tuple[str, ...] = ()
+        """What besides the seed decided the delay: such a run cannot be repeated."""
+
         self.planned_us: int | None = None
         self.actual_us: int | None = None
         self.answer_bytes = 0

@@ -142,6 +142,7 @@ class Reporter:
                 }
                 for hit in decided.hits
             ]
+        entry.depends_on = written.depends_on
         entry.planned_us = int(written.planned_s * 1e6)
         entry.actual_us = int(elapsed_s * 1e6)
         entry.answer_bytes = written.body_bytes
@@ -160,6 +161,8 @@ class Reporter:
             "planned_us": entry.planned_us,
             "actual_us": entry.actual_us,
         }
+        if written.depends_on:
+            fields["depends_on"] = list(written.depends_on)
         status = written.status
         asked_s = None
         if status is None or status >= _FIRST_REDIRECT:

@@ -77,6 +77,9 @@ class Written:
     planned_s: float = 0.0
     """The waits of the plan and of its latencies, as far as it came."""
 
+    depends_on: tuple[str, ...] = ()
+    """What besides the seed decided the waits: ``clock``, ``load``, or nothing."""
+
     body: bytearray = field(default_factory=bytearray)
     """The first bytes of the body, before any framing."""
 

@@ -100,7 +100,7 @@ def _pieces_of(answer: ChatAnswer) -> list[tuple[Lane, int]]:
     return [
         _lane_of(step.data)
         for step in plan
-        if isinstance(step, Chunk) and step.pace is Pace.TOKEN
+        if isinstance(step, Chunk) and step.pace in {Pace.TOKEN, Pace.ARGUMENT}
     ]
 
 

@@ -75,8 +75,18 @@ class Latency(Protocol):
     How long the chunks of an answer wait.
     """
 
+    @property
+    def depends_on(self) -> tuple[str, ...]:
+        """
+        What besides the seed decides: ``clock``, ``load``, or nothing.
+        """
+
     def delay_s(
-        self, pace: Pace, output_number: int, draw: Callable[[str], float]
+        self,
+        pace: Pace,
+        output_number: int,
+        draw: Callable[[str], float],
+        situation: Any = ...,
     ) -> float:
         """
         Return the wait before the nth paced chunk, counted from 0.

@@ -48,7 +48,7 @@ def _chunks(reply: Reply, form: StreamForm) -> Iterator[Chunk]:
     is_first = True
     for index, choice in enumerate(reply.choices):
         for part, delta in _deltas(choice, shows_tokens=reply.top_logprobs is not None):
-            pace = Pace.TOKEN
+            pace = Pace.ARGUMENT if "tool_calls" in delta else Pace.TOKEN
             if part is Part.START:
                 pace = Pace.FIRST_TOKEN if is_first else Pace.NONE
                 is_first = False

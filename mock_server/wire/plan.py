@@ -19,6 +19,8 @@ class Pace(StrEnum):
     NONE = "none"
     FIRST_TOKEN = "first_token"  # noqa: S105 - a text token, not a secret
     TOKEN = "token"  # noqa: S105 - a text token, not a secret
+    ARGUMENT = "argument"
+    """A piece of a tool call's arguments, which a model may write at another speed."""
 
 
 class Part(StrEnum):

@@ -167,16 +167,23 @@ class _Encoder:
 
     def _call(self, name: str, key: str, place: Fields, text: str) -> Iterator[Chunk]:
         for piece in cut_arguments(text):
-            yield self._delta(f"{name}.delta", place, piece, {})
+            yield self._delta(f"{name}.delta", place, piece, {}, Pace.ARGUMENT)
         yield self._event(f"{name}.done", {**place, key: text}, Part.FRAME)
 
-    def _delta(self, name: str, place: Fields, piece: str, more: Fields) -> Chunk:
+    def _delta(
+        self,
+        name: str,
+        place: Fields,
+        piece: str,
+        more: Fields,
+        pace: Pace = Pace.TOKEN,
+    ) -> Chunk:
         fields = {**place, "delta": piece, **more}
         if self._obfuscates:
             wanted = _OBFUSCATED_LENGTH - len(piece) % _OBFUSCATED_LENGTH
             start = self._number * 7 % (len(_OBFUSCATION) - _OBFUSCATED_LENGTH)
             fields["obfuscation"] = _OBFUSCATION[start : start + wanted]
-        return self._event(name, fields, Part.DELTA, pace=Pace.TOKEN)
+        return self._event(name, fields, Part.DELTA, pace=pace)
 
     def _event(
         self, name: str, fields: Fields, part: Part, *, pace: Pace = Pace.NONE
