@@ -7,7 +7,7 @@ from mock_server.clock import Clock, LoopClock
 from mock_server.limits import Limits
 from mock_server.mock import Mock
 from mock_server.options import MockOptions, OptionsError
-from mock_server.serving import serve
+from mock_server.serving import check, serve
 
 __all__ = [
     "Clock",
@@ -17,6 +17,7 @@ __all__ = [
     "MockOptions",
     "OptionsError",
     "RunningMock",
+    "check",
     "create_app",
     "running_mock",
     "serve",

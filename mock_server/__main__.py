@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mock_server.faults import describe_catalogue
 from mock_server.options import DEFAULT_HOST, DEFAULT_PORT, MockOptions, OptionsError
-from mock_server.serving import EXIT_PASSED, EXIT_USAGE, serve
+from mock_server.serving import EXIT_PASSED, EXIT_USAGE, check, serve
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -51,6 +51,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--faults", action="store_true", help="print the catalogue of faults and end"
     )
     parser.add_argument(
+        "--check", action="store_true", help="only check the script, and end"
+    )
+    parser.add_argument(
         "--event-log", type=Path, metavar="FILE", help="append every event to it"
     )
     return parser
@@ -64,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.faults:
         print(describe_catalogue())  # noqa: T201 - what the flag is for
         return EXIT_PASSED
+    if given.check:
+        return check(given.script)
     try:
         options = MockOptions(
             host=given.host,

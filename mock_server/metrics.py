@@ -123,6 +123,17 @@ class Metrics:
             ("status",),
             registry=self.registry,
         )
+        self.events = Gauge(
+            "mock_events_published",
+            "Events since the mock started.",
+            registry=self.registry,
+        )
+        self.held = Gauge(
+            "mock_held",
+            "What the mock keeps, by kind.",
+            ("kind",),
+            registry=self.registry,
+        )
         self.dropped = Gauge(
             "mock_dropped",
             "What a limit kept out, by limit.",

@@ -16,7 +16,7 @@ from mock_server.documents import Document, DocumentError, read_document
 from mock_server.injector import NoSecondListenerError, TooManyFaultsError
 from mock_server.options import MockOptions
 from mock_server.reloading import ScriptWatch, Stamp, stamp_of
-from mock_server.script import MockScript, script_of, seed_of
+from mock_server.script import MockScript, load_script, script_of, seed_of
 
 EXIT_PASSED = 0
 EXIT_USAGE = 2
@@ -84,6 +84,34 @@ def serve(
         exit_code, text = _explain(error, options)
         print(text, file=errors)
         return exit_code
+
+
+def check(
+    script_file: Path | None,
+    *,
+    output: TextIO | None = None,
+    errors: TextIO | None = None,
+) -> int:
+    """
+    Lint a script without serving it, and return the exit code.
+
+    Args:
+        script_file: A script, or a whole scenario.
+        output: Told that it is well; by default standard output.
+        errors: Told every mistake, with its place; by default standard error.
+    """
+    output = output or sys.stdout
+    errors = errors or sys.stderr
+    if script_file is None:
+        print("--check: name a --script", file=errors)
+        return EXIT_USAGE
+    try:
+        script = load_script(script_file)
+    except DocumentError as error:
+        print(error, file=errors)
+        return EXIT_USAGE
+    print(f"{script_file}: ok, {len(script.upstream.script)} rules", file=output)
+    return EXIT_PASSED
 
 
 async def _serve(

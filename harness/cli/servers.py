@@ -13,7 +13,7 @@ from harness.errors import UsageError
 
 
 @app.command()
-def mock(
+def mock(  # noqa: PLR0913 - a flag each
     script: Annotated[
         Path | None, typer.Option(help="Script or scenario file.")
     ] = None,
@@ -42,18 +42,24 @@ def mock(
     ] = 1.0,
     *,
     faults: Annotated[bool, typer.Option("--faults", help="List the faults.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only check the script.")
+    ] = False,
 ) -> None:
     """
     Serve the mock alone: model API, tool backend, webhook endpoint.
     """
     from mock_server import MockOptions
     from mock_server import OptionsError as MockOptionsError
+    from mock_server import check as check_script
     from mock_server import serve as serve_mock
     from mock_server.faults import describe_catalogue
 
     if faults:
         typer.echo(describe_catalogue())
         return
+    if check:
+        raise typer.Exit(check_script(script))
     try:
         options = MockOptions(
             host=host,

@@ -120,6 +120,7 @@ class Control:
             ("DELETE", "faults"): self._delete_faults,
             ("GET", "journal"): self._get_journal,
             ("DELETE", "journal"): self._delete_journal,
+            ("POST", "reset"): self._post_reset,
         }
 
     @property
@@ -244,9 +245,22 @@ class Control:
     async def _post_reset(
         self, http: web.BaseRequest, world: World | None
     ) -> web.Response:
-        del http, world
-        self._mock.reset()
+        del http
+        if world is None:
+            self._mock.reset()
+        else:
+            self._reset_world(world)
         return _json({"status": "reset"})
+
+    def _reset_world(self, world: World) -> None:
+        """
+        Let one world begin anew; the others do not notice.
+        """
+        for active in list(self._mock.core.injector):
+            if active.world == world.name:
+                self._remove_fault(active.fault_id)
+        world.journal.clear()
+        world.forget()
 
     # Faults ---------------------------------------------------------------------------
 
@@ -360,8 +374,12 @@ class Control:
     ) -> web.Response:
         del http, world
         metrics = self._mock.core.metrics
-        for limit, dropped in self._mock.health()["dropped"].items():
+        health = self._mock.health()
+        for limit, dropped in health["dropped"].items():
             metrics.dropped.labels(limit).set(dropped)
+        for kind, held in health["holds"].items():
+            metrics.held.labels(kind).set(held)
+        metrics.events.set(health["events_published"])
         return web.Response(
             body=metrics.render(), headers={"content-type": CONTENT_TYPE}
         )

@@ -140,12 +140,25 @@ def _faults_and_journal(suffix: str, parameters: Sequence[Value]) -> dict[str, V
     Return the paths that exist for all worlds together and for each of them.
     """
     missing = (404,) if parameters else ()
-    page = [
-        *parameters,
-        _query("after", _COUNT, "Only entries with a higher number."),
-        _query("limit", {"type": "integer", "maximum": PAGE_MAX}, "Of one page."),
-        *(_query(name, _TEXT, f"Only entries with this {name}.") for name in FILTERS),
-    ]
+    reset = {
+        "post": _operation(
+            f"reset{suffix}",
+            "Begin anew with the same script.",
+            _content(_ref("ControlStatus")),
+            refusals=missing,
+            parameters=parameters,
+        )
+    }
+    return {
+        **_faults(suffix, parameters, missing),
+        "journal": _journal(suffix, parameters, missing),
+        "reset": reset,
+    }
+
+
+def _faults(
+    suffix: str, parameters: Sequence[Value], missing: tuple[int, ...]
+) -> dict[str, Value]:
     faults = {
         "get": _operation(
             f"listFaults{suffix}",
@@ -180,7 +193,19 @@ def _faults_and_journal(suffix: str, parameters: Sequence[Value]) -> dict[str, V
             parameters=[*parameters, _path_parameter("fault_id")],
         )
     }
-    journal = {
+    return {"faults": faults, "faults/{fault_id}": fault}
+
+
+def _journal(
+    suffix: str, parameters: Sequence[Value], missing: tuple[int, ...]
+) -> Value:
+    page = [
+        *parameters,
+        _query("after", _COUNT, "Only entries with a higher number."),
+        _query("limit", {"type": "integer", "maximum": PAGE_MAX}, "Of one page."),
+        *(_query(name, _TEXT, f"Only entries with this {name}.") for name in FILTERS),
+    ]
+    return {
         "get": _operation(
             f"readJournal{suffix}",
             "What came in and went out, oldest first, in pages.",
@@ -196,7 +221,6 @@ def _faults_and_journal(suffix: str, parameters: Sequence[Value]) -> dict[str, V
             parameters=parameters,
         ),
     }
-    return {"faults": faults, "faults/{fault_id}": fault, "journal": journal}
 
 
 def _paths() -> dict[str, Value]:
@@ -243,9 +267,6 @@ def _state_and_time() -> dict[str, Value]:
                 body=_document_body(start, required=False),
                 refusals=_BODY_REFUSALS,
             )
-        },
-        "reset": {
-            "post": _operation("reset", "Begin anew with the same script.", status)
         },
     }
 
