@@ -476,6 +476,20 @@ class WebhookAttemptEnded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookCircuitChanged(Event):
+    """
+    The circuit of an endpoint went from one state to another.
+    """
+
+    endpoint: str
+    from_state: str
+    to_state: str
+    reason: str
+    failures: int = 0
+    break_duration_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookRetryScheduled(Event):
     """
     A delivery failed and will be tried again.
@@ -578,6 +592,7 @@ SEVERITIES: Final[Mapping[type[Event], Severity]] = {
     RetryScheduled: Severity.WARNING,
     RetryGaveUp: Severity.WARNING,
     CircuitChanged: Severity.WARNING,
+    WebhookCircuitChanged: Severity.WARNING,
     CircuitWouldHaveOpened: Severity.WARNING,
     ProbeExpired: Severity.WARNING,
     StaleOutcomeIgnored: Severity.WARNING,

@@ -115,6 +115,18 @@ class Circuit:
         )
         return permit
 
+    def room(self, now_s: float) -> int | None:
+        """
+        Return how many calls would be let through, None for any number; changes nothing.
+        """
+        if self.state in _ADMITS_FREELY:
+            return None
+        if self.state is CircuitState.HALF_OPEN:
+            return max(self.options.probes_max - len(self.probes), 0)
+        if self.state is CircuitState.OPEN and self._break_is_over(now_s):
+            return self.options.probes_max
+        return 0
+
     def refuse_early(self, now_s: float) -> float | None:
         """
         Refuse a call if nothing is let through, and return for how long that is so.

@@ -92,6 +92,12 @@ class CircuitBreaker:
             self.start(answer)
         return answer
 
+    def room(self) -> int | None:
+        """
+        Return how many calls would be let through at this moment, None for any number.
+        """
+        return self._circuit.room(self._clock.monotonic())
+
     def refuse_early(self, operation: str) -> None:
         """
         Refuse a call that would be refused anyway, before anything is done for it.

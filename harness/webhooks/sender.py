@@ -8,8 +8,10 @@ outcome cannot be written, nothing more is claimed.
 
 import asyncio
 import collections
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import aiohttp
 
@@ -23,6 +25,7 @@ from harness.events import (
 )
 from harness.ids import IdMint, MessageId
 from harness.randomness import Randomness
+from harness.resilience import CircuitBreakerOptions
 from harness.stores import (
     ClaimedDelivery,
     DeliveryAttempt,
@@ -30,10 +33,16 @@ from harness.stores import (
     RetryAt,
     Store,
 )
+from harness.webhooks.circuits import EndpointCircuits
 from harness.webhooks.endpoint import Endpoint, make_headers
 from harness.webhooks.exchange import exchange
 from harness.webhooks.facts import attempt_ended, step_taken
 from harness.webhooks.schedule import Answer, RetrySchedule, next_step
+
+ENDPOINT_CIRCUIT: Final = CircuitBreakerOptions(
+    failure_threshold=10, break_duration_s=5.0, probes_max=1, successes_to_close=1
+)
+"""An endpoint that failed ten times in a row is asked again every five seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +65,9 @@ class SenderOptions:
 
     outage_delay_s: float = 0.5
     """The wait before a store that was out is asked again."""
+
+    circuit_breaker: CircuitBreakerOptions | None = ENDPOINT_CIRCUIT
+    """When an endpoint that keeps failing is left alone; None for never."""
 
     def __post_init__(self) -> None:
         check_options(
@@ -107,6 +119,12 @@ class WebhookSender:
         self._ids = ids
         self._bus = bus
         self._options = options or SenderOptions()
+        self._circuits = EndpointCircuits(
+            options=self._options.circuit_breaker,
+            clock=clock,
+            randomness=randomness,
+            bus=bus,
+        )
         self._owner = ids.mint("own")
         self._woken = asyncio.Event()
         self._ended = asyncio.Event()
@@ -202,12 +220,17 @@ class WebhookSender:
         Return how many more attempts each endpoint may have.
         """
         now_s = self._clock.wall()
-        free = {
-            name: self._options.in_flight_max - self._in_flight[name]
-            for name in self._endpoints
-            if self._paused_until_s.get(name, 0.0) <= now_s
-        }
-        return {name: attempts for name, attempts in free.items() if attempts > 0}
+        room = {}
+        for name in self._endpoints:
+            if self._paused_until_s.get(name, 0.0) > now_s:
+                continue
+            free = self._options.in_flight_max - self._in_flight[name]
+            probes = self._circuits.room(name)
+            if probes is not None:
+                free = min(free, probes)
+            if free > 0:
+                room[name] = free
+        return room
 
     async def _idle_s(self, room: Mapping[str, int]) -> float:
         """
@@ -216,6 +239,11 @@ class WebhookSender:
         due_s = await self._store.next_due_s(endpoints=tuple(room)) if room else None
         now_s = self._clock.wall()
         times_s = [end_s for end_s in self._paused_until_s.values() if end_s > now_s]
+        times_s += [
+            now_s + refuses_for_s
+            for name in self._endpoints
+            if (refuses_for_s := self._circuits.refuses_for_s(name)) > 0
+        ]
         if due_s is not None:
             times_s.append(due_s)
         idle_s = min(times_s, default=now_s + self._options.poll_s) - now_s
@@ -243,7 +271,7 @@ class WebhookSender:
         self._tasks.discard(task)
         was_full = self._in_flight[endpoint] >= self._options.in_flight_max
         self._in_flight[endpoint] -= 1
-        if was_full:
+        if was_full or not self._circuits.is_closed(endpoint):
             # Something may have waited for this slot; else nothing has changed.
             self.wake()
 
@@ -288,15 +316,19 @@ class WebhookSender:
         if endpoint is None:
             return Answer(reason="no_endpoint")
         try:
-            return await exchange(
-                self._session,
-                endpoint.url,
-                headers=make_headers(
-                    claimed, endpoint, now_s=self._clock.wall(), ids=self._ids
+            return await self._circuits.attempt(
+                claimed.endpoint,
+                functools.partial(
+                    exchange,
+                    self._session,
+                    endpoint.url,
+                    headers=make_headers(
+                        claimed, endpoint, now_s=self._clock.wall(), ids=self._ids
+                    ),
+                    body=claimed.body,
+                    timeout_s=self._options.attempt_timeout_s,
+                    clock=self._clock,
                 ),
-                body=claimed.body,
-                timeout_s=self._options.attempt_timeout_s,
-                clock=self._clock,
             )
         except Exception:  # noqa: BLE001 - one delivery must not stop all others
             return Answer(reason="internal_error")

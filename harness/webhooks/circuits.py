@@ -1,0 +1,167 @@
+"""
+One circuit per endpoint: an endpoint that keeps failing is left alone for a while.
+
+While a circuit is open nothing is claimed for its endpoint, so that no attempt is spent
+on it; when the break is over the oldest delivery that is due is the probe.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from harness.bus import EventBus
+from harness.clock import Clock
+from harness.errors import CircuitOpenError
+from harness.events import CircuitChanged, Envelope, WebhookCircuitChanged
+from harness.randomness import Randomness
+from harness.resilience import (
+    Attempt,
+    CircuitBreaker,
+    CircuitBreakerOptions,
+    CircuitSnapshot,
+    CircuitState,
+    Classified,
+    Outcome,
+    Pipeline,
+    classify_error,
+    classify_status,
+)
+from harness.webhooks.schedule import Answer
+
+_OUR_OWN = frozenset({"no_endpoint", "invalid_url", "egress_denied", "internal_error"})
+"""Reasons that say nothing about the endpoint."""
+
+
+class _NotDeliveredError(Exception):
+    """
+    An attempt that was not acknowledged, on its way through the pipeline.
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.reason)
+        self.answer = answer
+
+
+class EndpointCircuits:
+    """
+    The pipelines of all endpoints.
+
+    Args:
+        options: When an endpoint is left alone, and for how long; None for never.
+        bus: Is told when a circuit changes.
+    """
+
+    def __init__(
+        self,
+        *,
+        options: CircuitBreakerOptions | None,
+        clock: Clock,
+        randomness: Randomness,
+        bus: EventBus,
+    ) -> None:
+        self._options = options
+        self._clock = clock
+        self._draws = randomness.stream("webhook_circuits")
+        self._bus = bus
+        # What an attempt comes to is told by the sender, in the words of webhooks.
+        self._inner_bus = EventBus(clock=clock)
+        self._listening = self._inner_bus.listening(self._tell)
+        self._listening.__enter__()
+        self._known: dict[str, tuple[CircuitBreaker, Pipeline]] = {}
+
+    def room(self, endpoint: str) -> int | None:
+        """
+        Return how many attempts would be let through, None for any number.
+        """
+        if self._options is None:
+            return None
+        return self._of(endpoint)[0].room()
+
+    def refuses_for_s(self, endpoint: str) -> float:
+        """
+        Return how long an endpoint is left alone from here on.
+        """
+        if self._options is None:
+            return 0.0
+        return self.snapshot(endpoint).retry_after_s
+
+    def is_closed(self, endpoint: str) -> bool:
+        """
+        Say whether an endpoint is served as usual.
+        """
+        if self._options is None:
+            return True
+        return self._of(endpoint)[0].state is CircuitState.CLOSED
+
+    def snapshot(self, endpoint: str) -> CircuitSnapshot:
+        """
+        Return the circuit of an endpoint as it stands.
+        """
+        return self._of(endpoint)[0].snapshot()
+
+    async def attempt(
+        self, endpoint: str, call: Callable[[], Awaitable[Answer]]
+    ) -> Answer:
+        """
+        Make an attempt through the pipeline of its endpoint.
+
+        A delivery that was claimed before the circuit opened is sent all the same: its
+        attempt is counted already.
+        """
+        if self._options is None:
+            return await call()
+
+        async def make(_attempt: Attempt) -> Answer:
+            answer = await call()
+            if not answer.is_success:
+                raise _NotDeliveredError(answer)
+            return answer
+
+        try:
+            return await self._of(endpoint)[1].execute(make, operation="webhook")
+        except _NotDeliveredError as error:
+            return error.answer
+        except CircuitOpenError:
+            return await call()
+
+    def _of(self, endpoint: str) -> tuple[CircuitBreaker, Pipeline]:
+        known = self._known.get(endpoint)
+        if known is None:
+            breaker = CircuitBreaker(
+                endpoint,
+                options=self._options or CircuitBreakerOptions(),
+                clock=self._clock,
+                bus=self._inner_bus,
+                draws=self._draws,
+            )
+            pipeline = Pipeline(
+                endpoint,
+                strategies=[breaker],
+                classify=_classify,
+                clock=self._clock,
+                bus=self._inner_bus,
+            )
+            known = self._known[endpoint] = (breaker, pipeline)
+        return known
+
+    def _tell(self, envelope: Envelope) -> None:
+        event = envelope.event
+        if isinstance(event, CircuitChanged):
+            self._bus.publish(
+                WebhookCircuitChanged(
+                    endpoint=event.circuit,
+                    from_state=event.from_state,
+                    to_state=event.to_state,
+                    reason=event.reason,
+                    failures=event.failures,
+                    break_duration_s=event.break_duration_s,
+                )
+            )
+
+
+def _classify(error: BaseException | None) -> Classified:
+    if not isinstance(error, _NotDeliveredError):
+        return classify_error(error)
+    answer = error.answer
+    if answer.status is not None:
+        return classify_status(answer.status, retry_after_s=answer.pause_s)
+    outcome = Outcome.IGNORED if answer.reason in _OUR_OWN else Outcome.FAILURE
+    return Classified(outcome=outcome, reason=answer.reason)
