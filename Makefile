@@ -53,9 +53,11 @@ test-browser: setup ## What needs a real Chromium (chromium on the path)
 breaker-table: setup ## Sixteen properties of six circuit breakers, measured
 	$(BIN)/python loadtests/benchmarks/breaker_table.py
 
+# Extras stay in the names: an old pip does not see that coverage==1 also pins
+# coverage[toml], and refuses the whole file once a newer coverage is out.
 lock: ## Renew requirements.lock (needs uv)
 	printf 'hatchling\neditables\n' | uv pip compile --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml - -o requirements.lock
+	  --no-emit-index-url --no-header --no-annotate --no-strip-extras --all-extras pyproject.toml - -o requirements.lock
 
 clean: ## Remove what was built
 	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
