@@ -748,6 +748,29 @@ def test_an_unheard_acknowledgement_may_be_repeated(log: Any, promise: Promise) 
     assert [each.id for each in rulings if each.status is Status.FAILED] == []
 
 
+@pytest.mark.parametrize(("started_s", "status"), [(1.42, "passed"), (1.30, "failed")])
+def test_a_slow_disk_does_not_make_a_delivery_early(
+    started_s: float, status: str, log: Any, promise: Promise
+) -> None:
+    """
+    The delay before the next attempt counts from the last one's end, not its commit.
+    """
+    message = {"message_id": "msg", "endpoint": "default", "attempt_number": 1}
+    log.add(1.0, "service", "webhook_attempt_started", **message)
+    log.add(1.1, "service", "webhook_attempt_ended", outcome="failure", **message)
+    log.add(1.3, "service", "webhook_retry_scheduled", delay_s=0.3, **message)
+    log.add(started_s, "service", "webhook_attempt_started", **message)
+    log.webhook("msg", 1.05, status=500)
+    log.webhook("msg", started_s + 0.05, number=2)
+    log.run(end_s=30.0)
+
+    rulings = dict(
+        zip(INVARIANTS, judge_invariants(Timeline(log.records()), promise), strict=True)
+    )
+
+    assert rulings[22].status.value == status
+
+
 def test_slack_is_for_real_time_alone(log: Any, promise: Promise) -> None:
     """
     What is a little short of the asked wait passes live and fails in virtual time.
