@@ -119,8 +119,11 @@ class AdaptiveLimiter:
         try:
             return await inner(attempt)
         finally:
-            self._learn(attempt, in_flight)
-            self._bulkhead.release()
+            try:
+                # First, so that a smaller limit lets nobody else in.
+                self._learn(attempt, in_flight)
+            finally:
+                self._bulkhead.release()
 
     def record_latency(
         self, latency_s: float | None, *, in_flight: int | None = None, dropped: bool
@@ -171,8 +174,7 @@ class AdaptiveLimiter:
         after = max(math.floor(self._rule.limit), 1)
         if after == before:
             return
-        self._bulkhead.permits_max = after
-        self._bulkhead.hand_on()
+        self._bulkhead.change(permits_max=after)
         self._bus.publish(
             ConcurrencyLimitChanged(
                 limiter=self.name, from_limit=before, to_limit=after, reason=reason

@@ -25,7 +25,7 @@ class Bulkhead:
     The permits of one destination, granted first in, first out.
 
     Attributes:
-        permits_max: How many calls may be under way; may be changed at any time.
+        permits_max: How many calls may be under way.
         in_use: How many are.
     """
 
@@ -90,9 +90,16 @@ class Bulkhead:
         Give a permit back; the first in the queue gets it.
         """
         self.in_use -= 1
-        self.hand_on()
+        self._hand_on()
 
-    def hand_on(self) -> None:
+    def change(self, *, permits_max: int) -> None:
+        """
+        Go on with another limit; who is inside stays, and who waits may come in.
+        """
+        self.permits_max = permits_max
+        self._hand_on()
+
+    def _hand_on(self) -> None:
         """
         Let in as many as there are permits for.
         """

@@ -122,7 +122,8 @@ class Circuit:
         if self.state in _ADMITS_FREELY:
             return None
         if self.state is CircuitState.HALF_OPEN:
-            return max(self.options.probes_max - len(self.probes), 0)
+            lost = sum(self._is_lost(permit, now_s) for permit in self.probes)
+            return max(self.options.probes_max - len(self.probes) + lost, 0)
         if self.state is CircuitState.OPEN and self._break_is_over(now_s):
             return self.options.probes_max
         return 0
@@ -192,6 +193,17 @@ class Circuit:
                 self._decide(now_s, failed=failed or slow, asked_s=retry_after_s)
         elif failed is not None and self.state is not CircuitState.DISABLED:
             self._learn(now_s, failed=failed, slow=slow, asked_s=retry_after_s)
+
+    def change(self, options: CircuitBreakerOptions, now_s: float) -> None:
+        """
+        Go on by other rules, with the state and what was counted as they are.
+
+        The rules are judged at the next outcome; a break that has begun keeps its end,
+        because callers were told of it. The next one is the first of its length again.
+        """
+        self.options = options
+        self.health.change(options, now_s)
+        self._next_break_s = options.break_duration_s
 
     def end_break(self, now_s: float) -> None:
         """
@@ -302,10 +314,7 @@ class Circuit:
     def _expire_probes(self, now_s: float) -> None:
         lease_s = self.options.probe_lease_s
         for permit in list(self.probes):
-            if (
-                permit.started_s is None
-                or now_s - permit.started_s < lease_s - _ROUNDING_S
-            ):
+            if not self._is_lost(permit, now_s):
                 continue
             permit.has_expired = True
             del self.probes[permit]
@@ -314,6 +323,14 @@ class Circuit:
                     circuit=self.name, generation=self.generation, lease_s=lease_s
                 )
             )
+
+    def _is_lost(self, permit: CircuitPermit, now_s: float) -> bool:
+        """
+        Return whether a probe has gone without an outcome for its whole lease.
+        """
+        if permit.started_s is None:
+            return False
+        return now_s - permit.started_s >= self.options.probe_lease_s - _ROUNDING_S
 
     def _weigh(self, outcome: Outcome) -> bool | None:
         """

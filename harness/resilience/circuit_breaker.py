@@ -227,6 +227,16 @@ class CircuitBreaker:
         """
         self._go(CircuitEvent.RESET)
 
+    def change(self, options: CircuitBreakerOptions) -> None:
+        """
+        Go on by other rules while calls are under way; nothing that was counted is lost.
+
+        The rules are judged at the next outcome, and a break that has begun keeps its
+        end.
+        """
+        self._circuit.change(options, self._clock.monotonic())
+        self._set_timer()
+
     def snapshot(self) -> CircuitSnapshot:
         """
         Return the circuit as it stands.
@@ -315,13 +325,15 @@ class CircuitBreaker:
         if not isinstance(event, CircuitChanged):
             return
         self._since_s = self._clock.wall()
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        circuit = self._circuit
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._circuit.options.auto_half_open and event.break_duration_s is not None:
-            self._timer = self._clock.call_at(
-                self._circuit.open_until_s, self._end_break
-            )
+        if circuit.options.auto_half_open and circuit.state is CircuitState.OPEN:
+            self._timer = self._clock.call_at(circuit.open_until_s, self._end_break)
 
     def _end_break(self) -> None:
         self._circuit.end_break(self._clock.monotonic())

@@ -35,6 +35,14 @@ class CircuitHealth:
         self._options = options
         self._window = _window_for(options, now_s)
 
+    def change(self, options: CircuitBreakerOptions, now_s: float) -> None:
+        """
+        Judge by other rules; a window of another shape begins empty.
+        """
+        if _shape_of(options) != _shape_of(self._options):
+            self._window = _window_for(options, now_s)
+        self._options = options
+
     def record(self, now_s: float, *, failed: bool, slow: bool) -> tuple[TripRule, ...]:
         """
         Take an outcome in and return the rules that ask for the circuit to open.
@@ -103,6 +111,14 @@ def _window_for(options: CircuitBreakerOptions, now_s: float) -> Window | None:
         columns=_COLUMNS,
         start_s=now_s,
     )
+
+
+def _shape_of(options: CircuitBreakerOptions) -> tuple[float, ...]:
+    if options.failure_ratio is None and options.slow_ratio is None:
+        return ()
+    if options.window_calls is not None:
+        return (options.window_calls,)
+    return (options.sampling_duration_s, options.window_buckets)
 
 
 def _reaches(part: int, whole: int, ratio: float | None, whole_min: int) -> bool:

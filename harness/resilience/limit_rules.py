@@ -15,6 +15,7 @@ from harness.resilience.limit_options import AdaptiveLimiterOptions, LimitStrate
 
 _CLAMP_FACTOR_LOW: Final = 0.1
 _CLAMP_FACTOR_HIGH: Final = 2.0
+_GRADIENT_MIN: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +131,8 @@ class VegasRule:
             self._updates, self._quiet_s = 0, 0.0
         if sample.latency_s > 0 and not 0 < self._quiet_s <= sample.latency_s:
             self._quiet_s = sample.latency_s
-            return "no_queue"
+            if not sample.dropped:
+                return "no_queue"
         target, reason = self._target(sample)
         clamped = self._allowed.clamp(max(target, 1.0))
         self.limit += self._smoothing * (clamped - self.limit)
@@ -140,7 +142,8 @@ class VegasRule:
         limit = self.limit
         if sample.dropped:
             return self._decrease(limit), "dropped"
-        if not _is_in_use(limit, sample):
+        # Without a latency nothing is known of a queue.
+        if sample.latency_s <= 0 or not _is_in_use(limit, sample):
             return limit, "no_queue"
         queue = math.ceil(limit * (1 - self._quiet_s / sample.latency_s))
         step = max(1, int(math.log10(limit)))
@@ -201,23 +204,26 @@ class Gradient2Rule:
         """
         Shrink in proportion to how much slower it got, and leave room for a queue.
         """
-        if sample.latency_s <= 0:
-            return "gradient"
-        long_s = self._long.add(sample.latency_s)
-        if long_s / sample.latency_s > 2:  # noqa: PLR2004 - as published
+        gradient = None if sample.latency_s <= 0 else self._gradient(sample.latency_s)
+        if sample.dropped:
+            # The publication knows no drops: as the steepest gradient, but without the
+            # room for a queue, which would let a small limit grow.
+            self._move_towards(self.limit * _GRADIENT_MIN)
+            return "dropped"
+        if gradient is not None and _is_in_use(self.limit, sample):
+            self._move_towards(self.limit * gradient + self._queue)
+        return "gradient"
+
+    def _gradient(self, latency_s: float) -> float:
+        long_s = self._long.add(latency_s)
+        if long_s / latency_s > 2:  # noqa: PLR2004 - as published
             # Recovering from a long outage: forget it faster.
             self._long.value *= 0.95
-        if sample.dropped:
-            gradient, reason = 0.5, "dropped"
-        elif not _is_in_use(self.limit, sample):
-            return "gradient"
-        else:
-            ratio = self._tolerance * long_s / sample.latency_s
-            gradient, reason = max(0.5, min(1.0, ratio)), "gradient"
-        target = self.limit * gradient + self._queue
+        return max(_GRADIENT_MIN, min(1.0, self._tolerance * long_s / latency_s))
+
+    def _move_towards(self, target: float) -> None:
         smoothed = self.limit + self._smoothing * (target - self.limit)
         self.limit = self._allowed.clamp(smoothed)
-        return reason
 
 
 def make_rule(options: AdaptiveLimiterOptions) -> LimitRule:

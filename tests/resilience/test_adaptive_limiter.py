@@ -16,10 +16,16 @@ from harness.events import ConcurrencyLimitChanged
 from harness.resilience import (
     AdaptiveLimiter,
     AdaptiveLimiterOptions,
+    AimdRule,
     Attempt,
     Classified,
+    Gradient2Rule,
+    LimitRange,
+    LimitRule,
+    LimitSample,
     LimitStrategy,
     Pipeline,
+    VegasRule,
     classify_error,
     classify_status,
 )
@@ -207,3 +213,41 @@ async def test_calls_in_a_pipeline_are_the_samples(
     assert limiter.in_flight == 0
     assert limiter.rate_per_s == pytest.approx(limiter.limit / 0.05)
     assert recorder.of(ConcurrencyLimitChanged)[0].reason == "dropped"
+
+
+@pytest.mark.parametrize("limit", [2.0, 5.0, 50.0])
+@pytest.mark.parametrize("latency_s", [0.0, 0.1])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_drop_never_makes_the_limit_larger(
+    strategy: LimitStrategy, latency_s: float, limit: float
+) -> None:
+    """
+    However small the limit and however little is known, a drop lowers it.
+    """
+    allowed = LimitRange(lowest=1, highest=100)
+    rules: dict[LimitStrategy, LimitRule] = {
+        LimitStrategy.AIMD: AimdRule(limit, allowed=allowed),
+        LimitStrategy.VEGAS: VegasRule(limit, allowed=allowed),
+        LimitStrategy.GRADIENT2: Gradient2Rule(limit, allowed=allowed),
+    }
+    rule = rules[strategy]
+
+    reason = rule.update(LimitSample(latency_s=latency_s, in_flight=100, dropped=True))
+
+    assert reason == "dropped"
+    assert 1 <= rule.limit < limit
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_calls_that_take_no_time_break_nothing(
+    make_adaptive: MakeAdaptive, clock: LoopClock, strategy: LimitStrategy
+) -> None:
+    """
+    A latency of zero says nothing of a queue, and no permit is lost over it.
+    """
+    limiter = make_adaptive(strategy=strategy, samples_min=1, window_s=0.1)
+
+    await feed(limiter, clock, windows=3, latency_s=0.0)
+
+    assert limiter.limit >= 100
+    assert limiter.in_flight == 0

@@ -138,7 +138,7 @@ async def test_a_smaller_limit_holds_for_those_who_come(
     bulkhead = make_bulkhead(permits_max=4)
     for _ in range(4):
         await bulkhead.acquire()
-    bulkhead.permits_max = 2
+    bulkhead.change(permits_max=2)
     async with asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(bulkhead.acquire())
         await clock.sleep(1)
@@ -147,7 +147,6 @@ async def test_a_smaller_limit_holds_for_those_who_come(
         await clock.sleep(1)
         assert not waiting.done()
 
-        bulkhead.permits_max = 3
-        bulkhead.hand_on()
+        bulkhead.change(permits_max=3)
 
     assert bulkhead.in_use == 3
