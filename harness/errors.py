@@ -13,7 +13,8 @@ The leaf says what happened to the caller; facts are attributes, not only text::
     │   ├── CircuitOpenError
     │   ├── RateLimitedError
     │   ├── BulkheadFullError
-    │   └── OverloadedError
+    │   ├── OverloadedError
+    │   └── StoppingError           the service is about to end
     ├── DeadlineExceededError       the time for the whole call is over
     ├── LimitExceededError          a limit with a name was reached
     ├── UpstreamError               the model API failed
@@ -205,6 +206,17 @@ class OverloadedError(RejectedError):
         )
         self.limit = limit
         self.value = value
+
+
+class StoppingError(RejectedError):
+    """
+    The service is about to end and takes nothing on; its successor will.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the service is stopping", reason="stopping", retry_after_s=1.0
+        )
 
 
 class DeadlineExceededError(HarnessError):

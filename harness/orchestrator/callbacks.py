@@ -7,6 +7,7 @@ none yet.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from harness.errors import (
     DeadlineExceededError,
     OverloadedError,
     PayloadError,
+    StoppingError,
     StoreUnavailableError,
 )
 from harness.events import (
@@ -129,6 +131,7 @@ class Callbacks:
 
         Raises:
             OverloadedError: As many as allowed are being worked on.
+            StoppingError: The end is near.
             StoreUnavailableError: It could not be remembered.
         """
         self._tasks.check_room()
@@ -158,7 +161,9 @@ class Callbacks:
                 callback_id=record.callback_id,
             )
         )
-        self._start(record)
+        # If the end has begun meanwhile, the chat goes on after the next start.
+        with contextlib.suppress(StoppingError):
+            self._start(record)
         return record
 
     async def resume(self, records: Sequence[CallbackRecord]) -> None:

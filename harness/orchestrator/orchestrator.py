@@ -4,14 +4,12 @@ Chats whose callers wait for them.
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from harness.bus import EventBus
 from harness.clock import Clock
-from harness.errors import OverloadedError
 from harness.events import ChatAnswered, ChatFailed, ChatReceived, current_trace_id
 from harness.ids import IdMint, SessionId
+from harness.orchestrator.callers import WaitingCallers
 from harness.orchestrator.chat import (
     Chat,
     ChatCommand,
@@ -55,14 +53,23 @@ class Orchestrator:
         self._clock = clock
         self._ids = ids
         self._bus = bus
-        self._chats = 0
+        self._callers = WaitingCallers(callers_max=options.chats_max, clock=clock)
 
     @property
     def in_flight(self) -> int:
         """
         How many callers are waiting.
         """
-        return self._chats
+        return len(self._callers)
+
+    async def stop(self, *, grace_s: float) -> int:
+        """
+        Take no chats, and end those that are not answered after ``grace_s``.
+
+        Returns:
+            How many were ended without an answer.
+        """
+        return await self._callers.stop(grace_s=grace_s)
 
     def begin(self, command: ChatCommand, *, mode: ChatMode) -> Chat:
         """
@@ -85,43 +92,45 @@ class Orchestrator:
 
         Raises:
             OverloadedError: As many callers as allowed are waiting.
+            StoppingError: The service ends before the chat does.
             HarnessError: The chat has no answer; the leaf says why.
         """
-        with self._counted():
-            started_s = self._clock.monotonic()
-            self._bus.publish(
-                ChatReceived(mode=chat.mode.value, session_id=chat.session_id)
-            )
-            try:
+        self._callers.check_room()
+        started_s = self._clock.monotonic()
+        self._bus.publish(
+            ChatReceived(mode=chat.mode.value, session_id=chat.session_id)
+        )
+        try:
+            async with self._callers.place():
                 result = await self._run(chat, command, listener)
-            except asyncio.CancelledError:
-                self._publish_failed(
-                    chat,
-                    reason=CANCELLED,
-                    status=CALLER_LEFT_STATUS,
-                    started_s=started_s,
-                )
-                raise
-            except Exception as error:
-                failure = describe(error)
-                if failure is INTERNAL:
-                    _LOG.exception("chat %s failed", chat.chat_id)
-                self._publish_failed(
-                    chat,
-                    reason=failure.code,
-                    status=failure.status,
-                    started_s=started_s,
-                )
-                raise
-            self._bus.publish(
-                ChatAnswered(
-                    mode=chat.mode.value,
-                    turns=result.turns,
-                    tool_calls=len(result.function_calls),
-                    duration_s=self._clock.monotonic() - started_s,
-                )
+        except asyncio.CancelledError:
+            self._publish_failed(
+                chat,
+                reason=CANCELLED,
+                status=CALLER_LEFT_STATUS,
+                started_s=started_s,
             )
-            return result
+            raise
+        except Exception as error:
+            failure = describe(error)
+            if failure is INTERNAL:
+                _LOG.exception("chat %s failed", chat.chat_id)
+            self._publish_failed(
+                chat,
+                reason=failure.code,
+                status=failure.status,
+                started_s=started_s,
+            )
+            raise
+        self._bus.publish(
+            ChatAnswered(
+                mode=chat.mode.value,
+                turns=result.turns,
+                tool_calls=len(result.function_calls),
+                duration_s=self._clock.monotonic() - started_s,
+            )
+        )
+        return result
 
     async def _run(
         self, chat: Chat, command: ChatCommand, listener: ChatListener | None
@@ -144,17 +153,6 @@ class Orchestrator:
             chat.session_id, conversation, user_id=command.user_id
         )
         return result
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        limit = self._options.chats_max
-        if self._chats >= limit:
-            raise OverloadedError(limit="chats_max", value=limit)
-        self._chats += 1
-        try:
-            yield
-        finally:
-            self._chats -= 1
 
     def _publish_failed(
         self, chat: Chat, *, reason: str, status: int, started_s: float

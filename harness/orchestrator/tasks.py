@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from harness.clock import Clock
-from harness.errors import OverloadedError
+from harness.errors import OverloadedError, StoppingError
 
 ResultT = TypeVar("ResultT")
 
@@ -28,6 +28,7 @@ class OwnedTasks:
         self._clock = clock
         self._group: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[Any]] = set()
+        self._is_stopping = False
         self._ready = asyncio.Event()
         self._closing = asyncio.Event()
         self._idle = asyncio.Event()
@@ -61,10 +62,11 @@ class OwnedTasks:
         Refuse what could not be started.
 
         Raises:
-            OverloadedError: As many tasks as allowed are running, or the end is near.
+            OverloadedError: As many tasks as allowed are running.
+            StoppingError: The end is near.
         """
-        is_closed = self._group is None or self._closing.is_set()
-        if is_closed or len(self._running) >= self._tasks_max:
+        self._check_open()
+        if len(self._running) >= self._tasks_max:
             raise OverloadedError(limit=self._name, value=self._tasks_max)
 
     def start(
@@ -74,12 +76,14 @@ class OwnedTasks:
         Run ``work`` as a task of this owner; it must not raise.
 
         Raises:
-            OverloadedError: The end is near; the work is not begun.
+            StoppingError: The end is near; the work is not begun.
         """
-        if self._group is None or self._closing.is_set():
+        try:
+            group = self._check_open()
+        except StoppingError:
             work.close()
-            raise OverloadedError(limit=self._name, value=self._tasks_max)
-        task = self._group.create_task(work, name=name)
+            raise
+        task = group.create_task(work, name=name)
         self._running.add(task)
         self._idle.clear()
         task.add_done_callback(self._forget)
@@ -89,9 +93,12 @@ class OwnedTasks:
         """
         End :meth:`run` once all tasks have ended, at the latest after ``grace_s``.
 
+        From the beginning of that time on nothing is begun any more.
+
         Returns:
             How many tasks had to be cancelled.
         """
+        self._is_stopping = True
         timeout = self._clock.timeout(grace_s)
         try:
             async with timeout:
@@ -102,6 +109,11 @@ class OwnedTasks:
         left = len(self._running)
         self._closing.set()
         return left
+
+    def _check_open(self) -> asyncio.TaskGroup:
+        if self._group is None or self._is_stopping:
+            raise StoppingError
+        return self._group
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)

@@ -2,8 +2,9 @@
 Running the graph: what starts and ends in which order.
 
 Order matters twice. At the start the store is opened and what an earlier process left
-is recovered, and only then does the port open. At the end the port closes first, what
-is in flight gets a grace time, and the store closes last.
+is recovered, and only then does the port open. At the end chats are refused first.
+Those that are under way get most of the grace time, with the port open, because they
+may wait for a webhook. Then the sender ends, the port closes, and the store last.
 """
 
 import asyncio
@@ -37,6 +38,12 @@ from harness.stores import Recovery, StoreCounts
 from harness.webhooks import (
     open_session,
 )
+
+_CHATS_SHARE = 0.8
+"""Of the grace time, how much chats have; the sender has what they leave."""
+
+_CLOSING_SHARE = 0.1
+"""Of the grace time, how much is left for closing connections."""
 
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, ceil_threshold=float("inf"))
 
@@ -129,7 +136,8 @@ async def _running(
                 service.make_app(),
                 access_log=None,
                 handler_cancellation=True,
-                shutdown_timeout=service.settings.limits.grace,
+                # It waits twice: for handlers to end, and for them to be cancelled.
+                shutdown_timeout=service.settings.limits.grace * _CLOSING_SHARE / 2,
                 # A signature covers the bytes as they were sent.
                 auto_decompress=False,
             )
@@ -166,15 +174,17 @@ async def _stop(service: Service, runner: web.AppRunner, clock: Clock) -> None:
     service.is_ready = False
     if service.url:
         service.bus.publish(ServiceStopping(reason="stop"))
-    grace = Deadline.after(clock, service.settings.limits.grace)
-    await runner.cleanup()
-    left = max(grace.remaining_s(), 0.0)
+    grace_s = service.settings.limits.grace
+    port_closes = Deadline.after(clock, grace_s * (1 - _CLOSING_SHARE))
+    for_chats_s = grace_s * _CHATS_SHARE
     async with asyncio.TaskGroup() as tasks:
-        chats = tasks.create_task(service.callbacks.stop(grace_s=left))
-        tasks.create_task(service.owned.stop(grace_s=left))
-        tasks.create_task(service.approvals.stop(grace_s=0))
-    # What the last chats committed is still sent, if there is time.
-    await service.sender.drain(max(grace.remaining_s(), 0.0))
+        chats = tasks.create_task(service.callbacks.stop(grace_s=for_chats_s))
+        tasks.create_task(service.orchestrator.stop(grace_s=for_chats_s))
+    # What the last chats committed is sent now or after the next start.
+    await service.sender.drain(max(port_closes.remaining_s(), 0.0))
+    await service.owned.stop(grace_s=max(port_closes.remaining_s(), 0.0))
+    await service.approvals.stop(grace_s=0)
+    await runner.cleanup()
     if service.url:
         counts = await _counts(service)
         service.bus.publish(

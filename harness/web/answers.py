@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from harness.errors import UsageError
+from harness.errors import StoppingError, UsageError
 from harness.events import current_trace_id
 from harness.orchestrator import Failure, describe
 from harness.telemetry import Redactor
@@ -83,7 +83,11 @@ def error_answer(error: BaseException, *, redactor: Redactor) -> web.Response:
     if isinstance(error, RequestError):
         return json_answer(body, status=error.status, headers=error.headers)
     failure = describe(error)
-    return json_answer(body, status=failure.status, headers=_retry_after(failure))
+    headers = _retry_after(failure)
+    if isinstance(error, StoppingError):
+        # Whoever asks again is to reach the successor.
+        headers["Connection"] = "close"
+    return json_answer(body, status=failure.status, headers=headers)
 
 
 def _retry_after(failure: Failure) -> dict[str, str]:

@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 
 from harness.clock import Clock
-from harness.errors import StoreUnavailableError
+from harness.errors import StoppingError, StoreUnavailableError
 from harness.ids import CallbackId
 from harness.orchestrator import (
     Callbacks,
@@ -209,11 +209,9 @@ class ChatRoutes:
             raise
         except Exception as error:  # noqa: BLE001 - handed to whoever waits
             answer = _kept(error_answer(error, redactor=self._redactor))
-            await self._settle(ask, scoped, answer, has_failed=True)
+            await self._settle(ask, scoped, answer, error=error)
             return error
-        await self._settle(
-            ask, scoped, served.answer, has_failed=served.error is not None
-        )
+        await self._settle(ask, scoped, served.answer, error=served.error)
         return served.response
 
     async def _settle(
@@ -222,14 +220,15 @@ class ChatRoutes:
         scoped_key: str,
         answer: IdempotentAnswer | None,
         *,
-        has_failed: bool = False,
+        error: Exception | None = None,
     ) -> None:
         """
-        Remember the answer, or free the key where nothing was done.
+        Remember the answer, or free the key where nothing was done or we gave up.
         """
         had_effect = ask.chat is not None and ask.chat.calls_started > 0
+        gave_up = answer is None or isinstance(error, StoppingError)
         try:
-            if answer is None or (has_failed and not had_effect):
+            if answer is None or gave_up or (error is not None and not had_effect):
                 await self._keys.release(scoped_key)
             else:
                 await self._keys.finish(scoped_key, answer)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from harness.clock import LoopClock
-from harness.errors import OverloadedError
+from harness.errors import OverloadedError, StoppingError
 from harness.orchestrator import OwnedTasks
 
 pytestmark = pytest.mark.virtual_time
@@ -72,11 +72,11 @@ async def test_nothing_begins_after_the_end(clock: LoopClock) -> None:
     Before the start and after the end nothing can be begun.
     """
     owner = OwnedTasks(name="things_max", tasks_max=2, clock=clock)
-    with pytest.raises(OverloadedError):
+    with pytest.raises(StoppingError):
         owner.start(clock.sleep(1), name="early")
     async with owning(clock, grace_s=0) as ended:
         pass
-    with pytest.raises(OverloadedError):
+    with pytest.raises(StoppingError):
         ended.start(clock.sleep(1), name="late")
 
     assert len(ended) == 0

@@ -6,7 +6,6 @@ import asyncio
 import json
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 
@@ -40,43 +39,6 @@ async def test_says_that_it_starts_and_stops(
 
     kinds = [type(event) for event in recorder.events]
     assert kinds == [ServiceStarted, ServiceStopping, ServiceStopped]
-
-
-async def test_stopping_finishes_what_is_in_flight(
-    outside: Any, start: Any, caller: Any, clock: LoopClock
-) -> None:
-    """
-    A chat that is under way when the service stops is still answered.
-    """
-
-    async def slow(_: Any) -> web.Response:
-        await clock.sleep(0.5)
-        return web.json_response({})
-
-    outside.tools = {"get_weather": slow}
-    outside.calls(("call_1", "get_weather", {"city": "Paris"}))
-    async with asyncio.TaskGroup() as tasks, start():
-        chat = tasks.create_task(caller.chat())
-        await outside.wait_executed(1)
-
-    assert chat.result().status == 200
-    assert len(await outside.wait_webhooks("function_call.completed")) == 1
-
-
-async def test_stopping_does_not_wait_for_ever(
-    outside: Any, start: Any, caller: Any, clock: LoopClock
-) -> None:
-    """
-    After the grace time the service ends, whatever is still running.
-    """
-    outside.hangs()
-    async with asyncio.TaskGroup() as tasks, start():
-        chat = tasks.create_task(_ignore_end(caller))
-        await outside.wait_asked(1)
-        stopping_s = clock.monotonic()
-
-    assert clock.monotonic() - stopping_s < 5
-    assert chat.done()
 
 
 async def test_accepted_chats_go_on_after_a_restart(
@@ -311,10 +273,3 @@ def test_workers_need_a_shared_store() -> None:
     check_workers(4, store_url="redis://127.0.0.1:6379/0")
     with pytest.raises(UsageError, match="4 workers"):
         check_workers(4, store_url="sqlite:///x")
-
-
-async def _ignore_end(caller: Any) -> None:
-    try:
-        await caller.chat()
-    except aiohttp.ClientError:
-        return
