@@ -51,6 +51,7 @@ class CompletionAssembler:
 
     def __init__(self) -> None:
         self.is_done = False
+        self._id: str | None = None
         self._text: list[str] = []
         self._refusal: list[str] = []
         self._calls: list[_OpenCall] = []
@@ -74,6 +75,7 @@ class CompletionAssembler:
         chunk = decode_chunk(data)
         if chunk.error is not None:
             raise status_error(chunk.error, status=200)
+        self._take_id(chunk.id)
         self._usage = chunk.usage or self._usage
         self._model = chunk.model or self._model
         return "".join([self._take_choice(choice) for choice in chunk.choices or ()])
@@ -100,6 +102,17 @@ class CompletionAssembler:
             usage=self._usage,
             model=self._model,
         )
+
+    def _take_id(self, answer_id: str | None) -> None:
+        # Some servers send chunks of their own, before the answer has an id.
+        if not answer_id:
+            return
+        if self._id not in {None, answer_id}:
+            raise UpstreamProtocolError(
+                reason=Breakage.ANSWER_CHANGED,
+                detail=f"{answer_id:.80} after {self._id:.80}",
+            )
+        self._id = answer_id
 
     def _take_choice(self, choice: WireChunkChoice) -> str:
         if choice.index != 0:
@@ -187,7 +200,13 @@ def finish_completion(
         raise UpstreamProtocolError(reason=Breakage.TOOL_CALL_REPEATED)
     if reason is FinishReason.TOOL_CALLS and not calls:
         raise UpstreamProtocolError(reason=Breakage.TOOL_CALLS_MISSING)
-    if reason is FinishReason.STOP and not (text or refusal or calls):
+    if reason is FinishReason.LENGTH and calls and not calls[-1].arguments:
+        # No arguments stand for none; here they were still to come.
+        raise UpstreamProtocolError(
+            reason=Breakage.TRUNCATED, detail="it ended before a call's arguments"
+        )
+    says = (text or "").strip() or (refusal or "").strip() or calls
+    if reason is FinishReason.STOP and not says:
         raise UpstreamProtocolError(reason=Breakage.EMPTY_ANSWER)
     return Completion(
         text=text,
@@ -216,6 +235,7 @@ def _usage(usage: Any) -> Usage | None:
     counts = {
         field.name: value
         for field in fields(Usage)
-        if isinstance(value := usage.get(field.name), int)
+        if type(value := usage.get(field.name)) is int
     }
-    return Usage(**counts)
+    # Counts that cannot be are worse than none: somebody will add them up.
+    return Usage(**counts) if all(count >= 0 for count in counts.values()) else None

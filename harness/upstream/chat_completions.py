@@ -77,10 +77,10 @@ def parse_answer(body: bytes) -> Completion:
     if not answer.choices:
         raise UpstreamProtocolError(reason=Breakage.NO_CHOICES)
     choice = answer.choices[0]
-    if choice.message is None or len(answer.choices) > 1:
+    if choice.message is None or choice.index != 0 or len(answer.choices) > 1:
         raise UpstreamProtocolError(
             reason=Breakage.WRONG_SHAPE,
-            detail="there is not one choice with a message",
+            detail="there is not one choice, the first, with a message",
         )
     message = choice.message
     return finish_completion(

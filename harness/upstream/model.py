@@ -46,7 +46,10 @@ class Breakage(StrEnum):
     """It ended without a ``finish_reason``."""
 
     EMPTY_ANSWER = "empty_answer"
-    """The model stopped of itself and said nothing."""
+    """The model stopped of itself and said nothing, or nothing but blanks."""
+
+    ANSWER_CHANGED = "answer_changed"
+    """Chunks of two answers in one stream: the text could be somebody else's."""
 
     UNKNOWN_FINISH_REASON = "unknown_finish_reason"
     OUTPUT_AFTER_FINISH = "output_after_finish"

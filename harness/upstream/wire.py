@@ -103,6 +103,9 @@ class WireChunk(msgspec.Struct):
     A chunk of a stream.
     """
 
+    id: str | None = None
+    """Of the answer, in all chunks the same; some servers leave it out of some."""
+
     choices: list[WireChunkChoice] | None = None
     model: str | None = None
     usage: Any = None

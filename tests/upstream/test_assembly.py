@@ -320,3 +320,66 @@ def test_survives_anything(chunks: list[str]) -> None:
         assert str(error)  # noqa: PT017
     else:
         assert completion.finish_reason
+
+
+def test_takes_no_chunk_of_another_answer() -> None:
+    """
+    Text under another id than the answer's may be somebody else's.
+    """
+    with pytest.raises(UpstreamProtocolError) as caught:
+        assemble(
+            chunk({"content": "mine "}),
+            chunk({"content": "yours"}, id="chatcmpl-2"),
+            chunk({}, "stop"),
+        )
+
+    assert caught.value.reason == Breakage.ANSWER_CHANGED
+
+
+@pytest.mark.parametrize("answer_id", ["", None])
+def test_takes_chunks_without_an_id(answer_id: str | None) -> None:
+    """
+    Chunks that a gateway adds before or within an answer have no id; they are taken.
+    """
+    completion = assemble(
+        chunk({}, id=answer_id),
+        chunk({"content": "mi"}),
+        chunk({"content": "ne"}, id=answer_id),
+        chunk({}, "stop"),
+    )
+
+    assert completion.text == "mine"
+
+
+@pytest.mark.parametrize("blank", [" ", "\n\t", "\N{NO-BREAK SPACE}"])
+def test_blanks_are_no_answer(blank: str) -> None:
+    """
+    A model that stops after nothing but blanks has said nothing.
+    """
+    with pytest.raises(UpstreamProtocolError) as caught:
+        assemble(chunk({"content": blank}), chunk({}, "stop"))
+
+    assert caught.value.reason == Breakage.EMPTY_ANSWER
+
+
+def test_a_call_cut_before_its_arguments_is_not_run_without() -> None:
+    """
+    No arguments mean none, unless the answer ended before they could come.
+    """
+    with pytest.raises(UpstreamProtocolError) as caught:
+        assemble(FIRST, chunk({}, "length"))
+
+    assert caught.value.reason == Breakage.TRUNCATED
+    assert assemble(FIRST, chunk({}, "tool_calls")).tool_calls[0].arguments == ""
+
+
+@pytest.mark.parametrize("count", [-3, True, 2.5])
+def test_shows_no_count_that_cannot_be(count: float) -> None:
+    """
+    Usage is added up: what is no count of tokens does not get in.
+    """
+    completion = assemble(
+        chunk({"content": "x"}, "stop", usage={"prompt_tokens": count})
+    )
+
+    assert completion.usage in {None, Usage()}
