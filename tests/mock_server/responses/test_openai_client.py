@@ -23,7 +23,6 @@ SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode
 SCRIPT = """
 upstream:
   models: [gpt-4o]
-  background: {queue: 10ms}
   script:
     - match: {last_message: {role: user, contains: weather and order}}
       reply:
@@ -248,28 +247,6 @@ async def test_failed_stream_raises(client: openai.AsyncOpenAI) -> None:
 
     assert seen == ["response.created", "response.in_progress"]
     assert failed.value.type == "server_error"
-
-
-async def test_background_poll_and_cancel(client: openai.AsyncOpenAI) -> None:
-    """
-    Background work is polled until it is done, or cancelled before.
-    """
-    response = await client.responses.create(
-        model="gpt-4o", input="slow", background=True
-    )
-    seen = [response.status]
-    for _ in range(1000):
-        found = await client.responses.retrieve(response.id)
-        if found.status != seen[-1]:
-            seen.append(found.status)
-        if found.status == "completed":
-            break
-    other = await client.responses.create(model="gpt-4o", input="slow", background=True)
-    cancelled = await client.responses.cancel(other.id)
-
-    assert seen == ["queued", "in_progress", "completed"]
-    assert found.output_text == "one two three four"
-    assert cancelled.status == "cancelled"
 
 
 async def test_resumed_stream(client: openai.AsyncOpenAI) -> None:
