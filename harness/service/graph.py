@@ -47,7 +47,7 @@ from harness.tools import (
     sample_tools,
 )
 from harness.upstream import UpstreamClient, classify
-from harness.web import WebOptions, WebParts, create_app
+from harness.web import Runner, WebOptions, WebParts, create_app
 from harness.webhooks import (
     MessageFactory,
     Secret,
@@ -259,10 +259,27 @@ class Service:
             name="chats_max", tasks_max=options.chats_max, clock=clock
         )
 
-    def make_app(self) -> web.Application:
+    def make_runner(self, *, shutdown_timeout_s: float) -> web.AppRunner:
         """
-        Return the HTTP application in front of the graph.
+        Return what serves the graph over HTTP.
+
+        Args:
+            shutdown_timeout_s: How long handlers have to end once it is stopped.
         """
+        return Runner(
+            self._make_app(),
+            clock=self._clock,
+            ids=self._ids,
+            redactor=self._redactor,
+            access_log=None,
+            handler_cancellation=True,
+            # It waits twice: for handlers to end, and for them to be cancelled.
+            shutdown_timeout=shutdown_timeout_s / 2,
+            # A signature covers the bytes as they were sent.
+            auto_decompress=False,
+        )
+
+    def _make_app(self) -> web.Application:
         limits = self.settings.limits
         token = self.settings.admin_token
         return create_app(

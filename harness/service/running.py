@@ -132,15 +132,8 @@ async def _running(
             await service.owned.wait_ready()
             await service.approvals.wait_ready()
             await service.callbacks.resume(recovery.unfinished_chats)
-            runner = web.AppRunner(
-                service.make_app(),
-                access_log=None,
-                handler_cancellation=True,
-                # It waits twice: for handlers to end, and for them to be cancelled.
-                shutdown_timeout=service.settings.limits.grace * _CLOSING_SHARE / 2,
-                # A signature covers the bytes as they were sent.
-                auto_decompress=False,
-            )
+            grace_s = service.settings.limits.grace
+            runner = service.make_runner(shutdown_timeout_s=grace_s * _CLOSING_SHARE)
             try:
                 await _listen(service, runner)
                 _publish_started(service, recovery)

@@ -49,23 +49,29 @@ def error_middleware(redactor: Redactor) -> Middleware:
         try:
             return await handler(request)
         except web.HTTPException as error:
-            refusal = RequestError(
-                status=error.status,
-                code=_CODES.get(error.status, "http_error"),
-                message=f"{request.method} {request.path[:200]}: {error.reason}",
-                headers={
-                    name: error.headers[name]
-                    for name in ("Allow", "Connection")
-                    if name in error.headers
-                },
-            )
-            return error_answer(refusal, redactor=redactor)
+            return error_answer(to_refusal(request, error), redactor=redactor)
         except Exception as error:  # noqa: BLE001 - the last line of defence answers 500
             if not isinstance(error, RequestError) and describe(error) is INTERNAL:
                 _LOG.error("%s %s failed", request.method, request.path, exc_info=error)
             return error_answer(error, redactor=redactor)
 
     return errors
+
+
+def to_refusal(request: web.BaseRequest, error: web.HTTPException) -> RequestError:
+    """
+    Return what aiohttp refused as a refusal of ours.
+    """
+    return RequestError(
+        status=error.status,
+        code=_CODES.get(error.status, "http_error"),
+        message=f"{request.method} {request.path[:200]}: {error.reason}",
+        headers={
+            name: error.headers[name]
+            for name in ("Allow", "Connection")
+            if name in error.headers
+        },
+    )
 
 
 def is_loopback(host: str) -> bool:
