@@ -72,6 +72,7 @@ from harness.resilience.outcome import (
     classify_status,
 )
 from harness.resilience.pipeline import Pipeline
+from harness.resilience.quota import QuotaLeft, parse_quota
 from harness.resilience.rate_limiter import RateLimiter
 from harness.resilience.registry import CircuitGroup, OptionsFor, Pipelines
 from harness.resilience.retry import GiveUp, Retry, RetryIn, next_step
@@ -123,6 +124,7 @@ __all__ = [
     "PipelineOrderWarning",
     "Pipelines",
     "PipelinesOptions",
+    "QuotaLeft",
     "RateLimiter",
     "RateLimiterOptions",
     "Retry",
@@ -147,5 +149,6 @@ __all__ = [
     "lint_order",
     "make_budget",
     "next_step",
+    "parse_quota",
     "parse_retry_after",
 ]

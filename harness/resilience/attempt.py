@@ -8,6 +8,7 @@ from typing import Any
 from harness.ids import IdMint
 from harness.resilience.deadline import Deadline
 from harness.resilience.outcome import Classified
+from harness.resilience.quota import QuotaLeft
 
 Handler = Callable[["Attempt"], Awaitable[Any]]
 """What makes an attempt: the next strategy inwards, or the call itself."""
@@ -81,6 +82,7 @@ class Attempt:
             attempt ended.
         status: The status of the answer, as noted by the call.
         request_id: The peer's name for this attempt, as noted by the call.
+        quota: What the peer says is left of its quota, as noted by the call.
         time_to_first_chunk_s: How long the first output took, as noted by the call.
     """
 
@@ -92,6 +94,7 @@ class Attempt:
         "execution",
         "number",
         "on_start",
+        "quota",
         "request_id",
         "started_s",
         "status",
@@ -120,6 +123,7 @@ class Attempt:
         self.blocked_s: float | None = None
         self.status: int | None = None
         self.request_id: str | None = None
+        self.quota: QuotaLeft | None = None
         self.time_to_first_chunk_s: float | None = None
 
     @property
@@ -154,6 +158,7 @@ class Attempt:
         *,
         status: int | None = None,
         request_id: str | None = None,
+        quota: QuotaLeft | None = None,
         time_to_first_chunk_s: float | None = None,
     ) -> None:
         """
@@ -163,6 +168,8 @@ class Attempt:
             self.status = status
         if request_id is not None:
             self.request_id = request_id
+        if quota is not None:
+            self.quota = quota
         if time_to_first_chunk_s is not None:
             self.time_to_first_chunk_s = time_to_first_chunk_s
 

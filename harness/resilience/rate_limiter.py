@@ -184,10 +184,14 @@ class RateLimiter:
         Believe the peer when it says that less is left than we think.
         """
         now_s = self._clock.monotonic()
+        is_changed = False
         for meter, left in zip(self._meters, (requests, tokens), strict=False):
             if left is not None and left < meter.available(now_s):
                 meter.set_available(now_s, left)
-        self._retime(now_s)
+                is_changed = True
+        if is_changed:
+            # Answers are many: the queue is only timed again when that matters.
+            self._retime(now_s)
 
     # Granting -----------------------------------------------------------------------
 
@@ -366,6 +370,12 @@ class RateLimiter:
         self._arm()
 
     def _learn(self, attempt: Attempt) -> None:
+        quota = attempt.quota
+        if quota is not None:
+            self.resync(requests=quota.requests, tokens=quota.tokens)
+            if quota.next_in_s > 1 / self._meters[0].rate_per_s:
+                # It refills more slowly than we let out.
+                self.pause(quota.next_in_s)
         classified = attempt.classified
         if (
             classified is not None

@@ -2,7 +2,7 @@
 Chat Completions as bytes: the request out, a plain answer in; no I/O.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -21,6 +21,18 @@ from harness.upstream.wire import (
     decode_run,
     status_error,
 )
+
+_BYTES_PER_TOKEN: Final = 4
+"""A rule of thumb for English; other languages and JSON take a little less."""
+
+
+def estimate_tokens(request: ChatRequest, body: bytes) -> float:
+    """
+    Return about how many tokens a request counts for at a quota.
+
+    The answer counts with as much as it may have: its length is not known beforehand.
+    """
+    return len(body) / _BYTES_PER_TOKEN + (request.completion_tokens_max or 0)
 
 
 def encode_request(request: ChatRequest, *, stream: bool) -> bytes:

@@ -18,10 +18,11 @@ from harness.clock import Clock
 from harness.errors import LimitExceededError, UpstreamError, UsageError
 from harness.events import current_trace_id
 from harness.ids import IdMint, ToolCallId
-from harness.resilience import Attempt, Deadline, Pipelines
+from harness.resilience import Attempt, Deadline, Pipelines, parse_quota
 from harness.upstream.chat_completions import (
     encode,
     encode_request,
+    estimate_tokens,
     parse_answer,
     parse_submitted_output,
 )
@@ -114,7 +115,13 @@ class UpstreamClient:
         pipeline = self._pipelines.for_destination(f"upstream/{request.model}")
         try:
             return await pipeline.execute(
-                ask, operation="chat_completion", deadline=deadline
+                ask,
+                operation="chat_completion",
+                deadline=deadline,
+                tokens=estimate_tokens(request, body),
+                # A stream would tell its listener everything twice; and what a tool
+                # call sets off is done, whichever attempt asked for it.
+                may_hedge=on_delta is None and not request.tools,
             )
         except ListenerError as error:
             raised = error.raised
@@ -221,7 +228,11 @@ class UpstreamClient:
     async def _take(
         self, response: aiohttp.ClientResponse, attempt: Attempt, read: _Read[ReadT]
     ) -> ReadT:
-        attempt.note(status=response.status, request_id=request_id_of(response))
+        attempt.note(
+            status=response.status,
+            request_id=request_id_of(response),
+            quota=parse_quota(response.headers),
+        )
         if response.status != HTTPStatus.OK:
             raise await read_error(response, options=self._options, clock=self._clock)
         return await read(response)
