@@ -6,6 +6,7 @@ on it; when the break is over the oldest delivery that is due is the probe.
 """
 
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from harness.bus import EventBus
 from harness.clock import Clock
@@ -16,7 +17,6 @@ from harness.resilience import (
     Attempt,
     CircuitBreaker,
     CircuitBreakerOptions,
-    CircuitSnapshot,
     CircuitState,
     Classified,
     Outcome,
@@ -38,6 +38,15 @@ class _NotDeliveredError(Exception):
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.reason)
         self.answer = answer
+
+
+class _Known(NamedTuple):
+    """
+    What stands between the sender and an endpoint.
+    """
+
+    breaker: CircuitBreaker | None
+    pipeline: Pipeline
 
 
 class EndpointCircuits:
@@ -65,37 +74,29 @@ class EndpointCircuits:
         self._inner_bus = EventBus(clock=clock)
         self._listening = self._inner_bus.listening(self._tell)
         self._listening.__enter__()
-        self._known: dict[str, tuple[CircuitBreaker, Pipeline]] = {}
+        # No more than there are endpoints.
+        self._known: dict[str, _Known] = {}
 
     def room(self, endpoint: str) -> int | None:
         """
         Return how many attempts would be let through, None for any number.
         """
-        if self._options is None:
-            return None
-        return self._of(endpoint)[0].room()
+        breaker = self._of(endpoint).breaker
+        return None if breaker is None else breaker.room()
 
     def refuses_for_s(self, endpoint: str) -> float:
         """
         Return how long an endpoint is left alone from here on.
         """
-        if self._options is None:
-            return 0.0
-        return self.snapshot(endpoint).retry_after_s
+        breaker = self._of(endpoint).breaker
+        return 0.0 if breaker is None else breaker.snapshot().retry_after_s
 
     def is_closed(self, endpoint: str) -> bool:
         """
         Say whether an endpoint is served as usual.
         """
-        if self._options is None:
-            return True
-        return self._of(endpoint)[0].state is CircuitState.CLOSED
-
-    def snapshot(self, endpoint: str) -> CircuitSnapshot:
-        """
-        Return the circuit of an endpoint as it stands.
-        """
-        return self._of(endpoint)[0].snapshot()
+        breaker = self._of(endpoint).breaker
+        return breaker is None or breaker.state is CircuitState.CLOSED
 
     async def attempt(
         self, endpoint: str, call: Callable[[], Awaitable[Answer]]
@@ -106,8 +107,6 @@ class EndpointCircuits:
         A delivery that was claimed before the circuit opened is sent all the same: its
         attempt is counted already.
         """
-        if self._options is None:
-            return await call()
 
         async def make(_attempt: Attempt) -> Answer:
             answer = await call()
@@ -115,32 +114,40 @@ class EndpointCircuits:
                 raise _NotDeliveredError(answer)
             return answer
 
+        pipeline = self._of(endpoint).pipeline
         try:
-            return await self._of(endpoint)[1].execute(make, operation="webhook")
+            return await pipeline.execute(make, operation="webhook")
         except _NotDeliveredError as error:
             return error.answer
         except CircuitOpenError:
             return await call()
 
-    def _of(self, endpoint: str) -> tuple[CircuitBreaker, Pipeline]:
+    def _of(self, endpoint: str) -> _Known:
         known = self._known.get(endpoint)
         if known is None:
-            breaker = CircuitBreaker(
+            known = self._known[endpoint] = self._make(endpoint)
+        return known
+
+    def _make(self, endpoint: str) -> _Known:
+        breaker = (
+            None
+            if self._options is None
+            else CircuitBreaker(
                 endpoint,
-                options=self._options or CircuitBreakerOptions(),
+                options=self._options,
                 clock=self._clock,
                 bus=self._inner_bus,
                 draws=self._draws,
             )
-            pipeline = Pipeline(
-                endpoint,
-                strategies=[breaker],
-                classify=_classify,
-                clock=self._clock,
-                bus=self._inner_bus,
-            )
-            known = self._known[endpoint] = (breaker, pipeline)
-        return known
+        )
+        pipeline = Pipeline(
+            endpoint,
+            strategies=() if breaker is None else (breaker,),
+            classify=_classify,
+            clock=self._clock,
+            bus=self._inner_bus,
+        )
+        return _Known(breaker, pipeline)
 
     def _tell(self, envelope: Envelope) -> None:
         event = envelope.event
