@@ -112,7 +112,9 @@ async def _open_outside(settings: ServiceSettings) -> AsyncIterator[Outside]:
     async with (
         session() as upstream,
         session() as tools,
-        open_session(settings.webhook.egress_policy()) as webhooks,
+        open_session(
+            settings.webhook.egress_policy(bound_host=settings.host)
+        ) as webhooks,
     ):
         yield Outside(upstream=upstream, tools=tools, webhooks=webhooks)
 

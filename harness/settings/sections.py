@@ -2,6 +2,7 @@
 The sections of the settings, each with what it tells the room below.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -32,6 +33,8 @@ from harness.webhooks import (
     Secret,
     SenderOptions,
     WebhookFormat,
+    is_loopback,
+    loopback_of,
 )
 
 DEFAULT_ENDPOINT: Final = "default"
@@ -268,8 +271,9 @@ class WebhookSettings(Section):
     tolerance: PositiveDuration = 300.0
     """How far the timestamp of an incoming webhook may be off, both ways."""
 
-    allow_private: tuple[Network, ...] = ()
-    """Private networks that may be dialled, like ``127.0.0.0/8``."""
+    allow_private: tuple[Network, ...] | None = None
+    """Private networks that may be dialled, like ``127.0.0.0/8``; without a list a service
+    that listens on loopback dials the loopback address that ``url`` itself names."""
 
     def secrets(self) -> tuple[Secret, ...]:
         """
@@ -312,11 +316,18 @@ class WebhookSettings(Section):
             delay_max_s=self.backoff_max,
         )
 
-    def egress_policy(self) -> EgressPolicy:
+    def egress_policy(self, *, bound_host: str) -> EgressPolicy:
         """
         Return which addresses may be dialled.
+
+        Args:
+            bound_host: The address that the service listens on.
         """
-        return EgressPolicy.parse(self.allow_private)
+        networks: Sequence[str] = self.allow_private or ()
+        if self.allow_private is None and self.url and is_loopback(bound_host):
+            # Whoever runs both on one machine has said so twice; nobody else can.
+            networks = loopback_of(self.url)
+        return EgressPolicy.parse(networks)
 
     def sender_options(self) -> SenderOptions:
         """

@@ -3,7 +3,6 @@ What every request passes: its trace, and errors in one shape.
 """
 
 import hmac
-import ipaddress
 import logging
 from typing import Final
 
@@ -15,6 +14,7 @@ from harness.ids import IdMint
 from harness.orchestrator import INTERNAL, describe
 from harness.telemetry import Redactor, parse_traceparent
 from harness.web.answers import RequestError, error_answer
+from harness.webhooks import is_loopback
 
 _LOG = logging.getLogger(__name__)
 _CODES: Final = {
@@ -72,16 +72,6 @@ def to_refusal(request: web.BaseRequest, error: web.HTTPException) -> RequestErr
             if name in error.headers
         },
     )
-
-
-def is_loopback(host: str) -> bool:
-    """
-    Return whether only this machine can reach what is bound to ``host``.
-    """
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class AdminGuard:

@@ -2,7 +2,13 @@
 Webhooks out and in: signed, retried, deduplicated, and never lost once committed.
 """
 
-from harness.webhooks.egress import DialDenied, EgressPolicy, open_session
+from harness.webhooks.egress import (
+    DialDenied,
+    EgressPolicy,
+    is_loopback,
+    loopback_of,
+    open_session,
+)
 from harness.webhooks.endpoint import Endpoint
 from harness.webhooks.exchange import exchange
 from harness.webhooks.message import (
@@ -52,6 +58,8 @@ __all__ = [
     "build_article_body",
     "build_body",
     "exchange",
+    "is_loopback",
+    "loopback_of",
     "next_step",
     "open_session",
     "parse_body",

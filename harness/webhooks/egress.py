@@ -170,6 +170,28 @@ def check_form(url: str) -> tuple[str, int]:
     return host, port
 
 
+def is_loopback(host: str) -> bool:
+    """
+    Return whether only this machine can reach what is bound to ``host``.
+    """
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def loopback_of(url: str) -> Sequence[str]:
+    """
+    Return the loopback addresses that a URL itself names, as networks; mostly none.
+
+    A name that is looked up names none, wherever it leads.
+    """
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return ("127.0.0.1/32", "::1/128")
+    return (str(ip_network(host)),) if is_loopback(host) else ()
+
+
 class DialDenied(PermissionError):  # noqa: N818 - an OSError for aiohttp's eyes only
     """
     A denied dial in the form that a connector takes for a failed one.

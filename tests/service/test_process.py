@@ -15,10 +15,13 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
+from harness.clock import LoopClock
 from harness.randomness import Randomness
 from harness.service.serving import seeded_ids
 from harness.settings import ServiceSettings
+from harness.webhooks import Secret, verify
 
 pytestmark = pytest.mark.sockets
 
@@ -106,6 +109,46 @@ async def accepted(url: str) -> AsyncIterator[str]:
     ):
         assert response.status == 202
         yield (await response.json())["callback_id"]
+
+
+@pytest.fixture
+async def endpoint() -> AsyncIterator[tuple[str, asyncio.Future[tuple[Any, bytes]]]]:
+    """
+    A webhook endpoint on loopback: its address, and the first webhook that it gets.
+    """
+    first: asyncio.Future[tuple[Any, bytes]] = (
+        asyncio.get_running_loop().create_future()
+    )
+
+    async def take(request: web.Request) -> web.Response:
+        body = await request.read()
+        if not first.done():
+            first.set_result((request.headers.copy(), body))
+        return web.Response(status=204)
+
+    app = web.Application()
+    app.router.add_post("/webhooks/default", take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/webhooks/default", first
+    await runner.cleanup()
+
+
+async def test_the_documented_variables_are_enough(
+    start: Start, endpoint: tuple[str, asyncio.Future[tuple[Any, bytes]]]
+) -> None:
+    """
+    Told nothing but what the bench tells any service, it delivers to loopback, signed.
+    """
+    webhook_url, first = endpoint
+    url = await listening(await start(WEBHOOK_URL=webhook_url))
+    async with accepted(url) as callback_id:
+        headers, body = await first
+
+    verify(headers, body, secrets=[Secret.parse(_SECRET)], now_s=LoopClock().wall())
+    sent = json.loads(body)
+    assert (sent["type"], sent["data"]["callback_id"]) == ("chat.failed", callback_id)
 
 
 async def test_signal_ends_it_in_order(start: Start, tmp_path: Path) -> None:

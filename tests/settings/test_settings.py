@@ -5,7 +5,7 @@ What the service can be told, and what it refuses.
 import pydantic
 import pytest
 
-from harness.errors import UsageError
+from harness.errors import EgressDeniedError, UsageError
 from harness.settings import ENVIRONMENT, ServiceSettings
 
 
@@ -157,3 +157,39 @@ def test_store_defaults_to_a_file_under_the_data_directory() -> None:
     settings = ServiceSettings.from_environment({"DATA_DIR": "/var/lib/svc/"})
 
     assert settings.store_url == "sqlite:////var/lib/svc/service.sqlite"
+
+
+@pytest.mark.parametrize(
+    ("host", "url", "allow_private", "is_dialled"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:4010/", None, True),
+        ("127.0.0.1", "http://localhost:4010/", None, True),
+        ("127.0.0.1", "http://127.0.0.1:4010/", [], False),
+        ("127.0.0.1", "http://hooks.example/", None, False),
+        ("127.0.0.1", "http://10.0.0.1/", None, False),
+        ("127.0.0.1", "http://hooks.example/", ["127.0.0.0/8"], True),
+        ("0.0.0.0", "http://127.0.0.1:4010/", None, False),  # noqa: S104
+        ("0.0.0.0", "http://127.0.0.1:4010/", ["127.0.0.0/8"], True),  # noqa: S104
+    ],
+)
+def test_loopback_is_dialled_where_both_ends_are_there(
+    host: str, url: str, allow_private: list[str] | None, *, is_dialled: bool
+) -> None:
+    """
+    A service on loopback reaches the endpoint on loopback that its own settings name.
+
+    In every other case loopback is a private network like all others, and a list, an
+    empty one too, says all there is.
+    """
+    settings = ServiceSettings.model_validate(
+        {"host": host, "webhook": {"url": url, "allow_private": allow_private}}
+    )
+
+    policy = settings.webhook.egress_policy(bound_host=settings.host)
+
+    denied = False
+    try:
+        policy.check_address("127.0.0.1", 4010)
+    except EgressDeniedError:
+        denied = True
+    assert denied is not is_dialled

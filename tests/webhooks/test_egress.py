@@ -15,6 +15,8 @@ from harness.webhooks import (
     Endpoint,
     Secret,
     exchange,
+    is_loopback,
+    loopback_of,
     open_session,
 )
 
@@ -223,3 +225,48 @@ async def test_the_session_knows_no_proxies(monkeypatch: pytest.MonkeyPatch) -> 
         assert not session.trust_env
         assert isinstance(session.cookie_jar, aiohttp.DummyCookieJar)
         assert not session.auto_decompress
+
+
+@pytest.mark.parametrize(
+    ("host", "is_local"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("localhost", True),
+        ("0.0.0.0", False),  # noqa: S104
+        ("::", False),
+        ("192.168.0.4", False),
+        ("127.0.0.1.evil.example", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_told_from_the_rest(host: str, is_local: bool) -> None:  # noqa: FBT001 - a column of the table
+    """
+    Only what cannot be reached from elsewhere passes for loopback.
+    """
+    assert is_loopback(host) == is_local
+
+
+@pytest.mark.parametrize(
+    ("url", "networks"),
+    [
+        ("http://127.0.0.1:4010/webhooks/default", ("127.0.0.1/32",)),
+        ("http://127.8.8.8/", ("127.8.8.8/32",)),
+        ("http://[::1]:4010/", ("::1/128",)),
+        ("http://localhost:4010/", ("127.0.0.1/32", "::1/128")),
+        ("http://10.0.0.1/", ()),
+        ("http://169.254.169.254/latest", ()),
+        ("http://[::ffff:127.0.0.1]/", ()),
+        ("http://127.0.0.1.evil.example/", ()),
+        ("https://hooks.example/", ()),
+    ],
+)
+def test_only_a_loopback_address_names_itself(
+    url: str, networks: tuple[str, ...]
+) -> None:
+    """
+    Of all URLs, those with an address of loopback in them name networks to be allowed.
+    """
+    assert tuple(loopback_of(url)) == networks
