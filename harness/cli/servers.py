@@ -79,34 +79,67 @@ def mock(  # noqa: PLR0913 - a flag each
 
 @app.command()
 def serve(
-    settings: Annotated[Path | None, typer.Option(help="Settings file.")] = None,
-    host: Annotated[str | None, typer.Option()] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535)] = None,
-    store: Annotated[
-        str | None, typer.Option(help="sqlite:///PATH or redis://…")
+    settings: Annotated[
+        Path | None,
+        typer.Option(help="YAML, in the words of a scenario's `service`."),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1)] = 1,
-    admin_token: Annotated[str | None, typer.Option()] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; 127.0.0.1 by default.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="8000 by default; 0 takes a free one and prints it."
+        ),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="sqlite:///PATH or redis://…; a SQLite file under DATA_DIR by default."
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="More than one needs a store on Redis.")
+    ] = 1,
+    admin_token: Annotated[
+        str | None,
+        typer.Option(help="What operators have to show, needed off loopback."),
+    ] = None,
 ) -> None:
     """
     Serve the reference service alone.
+
+    Flags go over the environment, and that over the settings file. It reads HOST, PORT,
+    DATA_DIR, STORE_URL, ADMIN_TOKEN, OPENAI_BASE_URL, OPENAI_API_KEY, OPENAI_MODEL,
+    TOOLS_BASE_URL, WEBHOOK_URL, WEBHOOK_SECRET and WEBHOOK_ALLOW_PRIVATE.
     """
-    from harness.scenario import load_settings
     from harness.service import check_workers
     from harness.service import serve as serve_service
     from harness.settings import ServiceSettings
 
-    base = ServiceSettings() if settings is None else load_settings(settings)
+    base = ServiceSettings()
+    if settings is not None:
+        # It knows scripts, too, and so loads the whole mock.
+        from harness.scenario import load_settings
+
+        base = load_settings(settings)
     chosen = ServiceSettings.from_environment(os.environ, base=base)
     flags = {"host": host, "port": port, "store": store, "admin_token": admin_token}
     given = {name: value for name, value in flags.items() if value is not None}
     chosen = chosen.replaced(given)
     check_workers(workers, store_url=chosen.store_url)
-    seed_text = os.environ.get("HARNESS_SEED")
     event_log = os.environ.get("HARNESS_EVENT_LOG")
     code = serve_service(
         chosen,
         event_log_file=Path(event_log) if event_log else None,
-        seed=int(seed_text) if seed_text else None,
+        seed=_seed_of(os.environ.get("HARNESS_SEED")),
     )
     raise typer.Exit(code)
+
+
+def _seed_of(text: str | None) -> int | None:
+    try:
+        return int(text) if text else None
+    except ValueError:
+        message = f"HARNESS_SEED: {text!r} is no whole number"
+        raise UsageError(message) from None

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from harness.errors import UsageError
 from harness.resilience import (
     BackoffOptions,
     CircuitBreakerOptions,
@@ -285,9 +286,13 @@ class WebhookSettings(Section):
         if self.secret is None:
             return ()
         text = self.secret.get_secret_value()
-        if self.format == "article" and not text.startswith("whsec_"):
-            return (Secret.plain(text),)
-        return (Secret.parse(text),)
+        try:
+            if self.format == "article" and not text.startswith("whsec_"):
+                return (Secret.plain(text),)
+            return (Secret.parse(text),)
+        except UsageError as error:
+            message = f"webhook.secret (WEBHOOK_SECRET): {error}"
+            raise UsageError(message) from error
 
     def endpoints(self) -> dict[str, Endpoint]:
         """
@@ -298,6 +303,9 @@ class WebhookSettings(Section):
         """
         if self.url is None:
             return {}
+        if self.secret is None:
+            message = "webhook.secret (WEBHOOK_SECRET): needed to sign what goes to webhook.url"
+            raise UsageError(message)
         endpoint = Endpoint(
             name=DEFAULT_ENDPOINT,
             url=self.url,

@@ -13,6 +13,7 @@ from typing import Any, Self
 import orjson
 
 from harness.bus import EventBus
+from harness.errors import UsageError
 from harness.events import Envelope, to_fields
 
 
@@ -38,6 +39,9 @@ class EventLog:
     """
     Writes every event of a bus to a file; use it as a context manager.
 
+    Entering it raises :class:`~harness.errors.UsageError` for a file that cannot be
+    written.
+
     Attributes:
         lost_events: Events that could not be written whole. More than none means
             that nothing can be concluded from the log.
@@ -51,9 +55,13 @@ class EventLog:
         self._file = -1
 
     def __enter__(self) -> Self:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._file = os.open(self._path, flags, 0o644)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self._path, flags, 0o644)
+        except OSError as error:
+            message = f"the event log {self._path}: {error.strerror}"
+            raise UsageError(message) from error
         self._listening.__enter__()
         return self
 

@@ -26,23 +26,6 @@ from harness.webhooks import Secret, verify
 pytestmark = pytest.mark.sockets
 
 _SECRET = f"whsec_{base64.b64encode(bytes(32)).decode()}"
-_PROGRAM = """
-import os, sys
-from pathlib import Path
-from harness.service import serve
-from harness.settings import ServiceSettings
-
-log = os.environ.get("HARNESS_EVENT_LOG")
-seed = os.environ.get("HARNESS_SEED")
-sys.exit(
-    serve(
-        ServiceSettings.from_environment(os.environ),
-        event_log_file=Path(log) if log else None,
-        seed=int(seed) if seed else None,
-    )
-)
-"""
-
 Start = Callable[..., Coroutine[Any, Any, asyncio.subprocess.Process]]
 
 
@@ -56,8 +39,9 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     async def begin(**environment: str) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-c",
-            _PROGRAM,
+            "-m",
+            "harness",
+            "serve",
             env={
                 "PATH": os.environ["PATH"],
                 "PORT": "0",
@@ -194,15 +178,31 @@ async def test_taken_port_is_4(start: Start, tmp_path: Path) -> None:
     assert f"127.0.0.1:{port}" in errors.decode()
 
 
-async def test_mistakes_are_2(start: Start) -> None:
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"WEBHOOK_SECRET": "whsec_tooshort"}, "WEBHOOK_SECRET): a signing secret"),
+        ({"WEBHOOK_SECRET": ""}, "WEBHOOK_SECRET): needed"),
+        ({"PORT": "many", "OPENAI_BASE_URL": "nowhere"}, "PORT: "),
+        ({"HARNESS_SEED": "lucky"}, "HARNESS_SEED: 'lucky' is no whole number"),
+        ({"HARNESS_EVENT_LOG": "/dev/null/events"}, "event log /dev/null/events: "),
+        ({"STORE_URL": "redis://127.0.0.1:9"}, "Redis"),
+    ],
+    ids=["secret", "no secret", "port", "seed", "event log", "store"],
+)
+async def test_mistakes_are_2(
+    start: Start, environment: dict[str, str], told: str
+) -> None:
     """
-    Settings that cannot be used end the process with the reason and without the secret.
+    What cannot be used ends the process with a line that names it, and no traceback.
     """
-    process = await start(WEBHOOK_SECRET="whsec_tooshort")  # noqa: S106
-    _, errors = await process.communicate()
+    process = await start(**environment)
+    output, errors = await process.communicate()
 
     assert process.returncode == 2
-    assert "signing secret" in errors.decode()
+    assert output == b""
+    assert told in errors.decode()
+    assert "Traceback" not in errors.decode()
     assert "tooshort" not in errors.decode()
 
 
