@@ -83,7 +83,7 @@ async def running_mock(
     mock = Mock(script, options, clock=clock, source=source)
     if listener is not None:
         mock.core.events.listen(listener)
-    door = Door(mock.handle, options.host, options.port)
+    door = Door(mock.handle, options.host, options.port, at_once=mock.answer_at_once)
     async with mock.running(), AsyncExitStack() as stack:
         await stack.enter_async_context(door.serving(mock.stop))
         control_port = None

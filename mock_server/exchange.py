@@ -33,7 +33,7 @@ from mock_server.surfaces.ports import (
 )
 from mock_server.wire import ApiError, Pace, Plan, error_plan
 from mock_server.worlds import World
-from mock_server.writer import Outcome, PlanWriter
+from mock_server.writer import Outcome, PlanWriter, write_whole
 
 DelayOf = Callable[[Pace, int], float]
 """How long a chunk of that pace waits, by its number."""
@@ -200,6 +200,25 @@ class Exchange:
         decided = self._decide(surface, request, world, answer, delay_of)
         if decided.hits:
             reporter.tell_faults(surface, request, decided)
+        if (
+            delay_of is None
+            and not decided.hits
+            and answer.before is None
+            and (
+                whole := write_whole(
+                    http,
+                    decided.plan,
+                    clock=core.clock,
+                    body_kept_max=core.limits.journal_body_bytes_max,
+                    late_headers=self._late_headers(surface, request),
+                )
+            )
+        ):
+            response, written = whole
+            reporter.close(entry, surface, request, world, answer, decided, written)
+            if answer.after is not None:
+                answer.after()
+            return response
         writer = PlanWriter(
             http,
             clock=core.clock,

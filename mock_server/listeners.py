@@ -4,12 +4,13 @@ The doors of the mock: where clients connect, and a fault that closes the first.
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
 
+from mock_server.connection import AtOnce, Handler, QuickServer
 from mock_server.core import Core
 from mock_server.http_log import http_logger
 from mock_server.schedule import is_due, next_change_s
@@ -20,8 +21,6 @@ _SHUTDOWN_TIMEOUT_S = 0.25
 _KEEPALIVE_TIMEOUT_S = 75.0
 _BACKLOG = 1024
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
 
 class Door:
     """
@@ -31,9 +30,17 @@ class Door:
         handler: Answers the requests.
         host: Where it listens.
         port: 0 takes a free one, and keeps it.
+        at_once: Begins to answer the requests that need no task.
     """
 
-    def __init__(self, handler: Handler, host: str, port: int) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        host: str,
+        port: int,
+        *,
+        at_once: AtOnce = lambda _: None,
+    ) -> None:
         # A client that goes away must end its exchange, or nobody would know that it
         # has. Nothing is inflated: signatures cover the bytes that were sent.
         options: dict[str, Any] = {
@@ -42,7 +49,7 @@ class Door:
             "access_log": None,
             "keepalive_timeout": _KEEPALIVE_TIMEOUT_S,
         }
-        self._server = web.Server(handler, logger=http_logger(), **options)
+        self._server = QuickServer(handler, at_once, logger=http_logger(), **options)
         self._runner = web.ServerRunner(
             self._server, shutdown_timeout=_SHUTDOWN_TIMEOUT_S
         )

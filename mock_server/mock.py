@@ -2,7 +2,7 @@
 The mock: every surface on one port, put together by hand.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -29,6 +29,12 @@ from mock_server.upstream import Upstream
 from mock_server.version import VERSION
 
 _VERSION_PREFIX: Final = "/v1/"
+_AT_ONCE: Final = {
+    f"{prefix}{path}": path
+    for path in ("/chat/completions",)
+    for prefix in ("", _VERSION_PREFIX[:-1])
+}
+"""What is answered at once if it can be; what a path is without its version."""
 
 
 class Mock:
@@ -179,6 +185,19 @@ class Mock:
         return await self._exchange.serve(
             http, self._surface_at(http.method, path), path
         )
+
+    def answer_at_once(
+        self, http: web.BaseRequest
+    ) -> Coroutine[Any, Any, web.StreamResponse] | None:
+        """
+        Begin to answer a chat that no fault can touch; None for all else.
+
+        Only a fault and a body that is still to come need a task to run in.
+        """
+        path = _AT_ONCE.get(http.path)
+        if path is None or len(self.core.injector):
+            return None
+        return self._exchange.serve(http, self._surface_at(http.method, path), path)
 
     async def handle_aside(self, http: web.BaseRequest) -> web.StreamResponse:
         """

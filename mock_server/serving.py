@@ -4,12 +4,13 @@ The mock as a process of its own.
 
 import asyncio
 import errno
+import gc
 import signal
 import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
 from mock_server.app import running_mock
 from mock_server.documents import Document, DocumentError, read_document
@@ -22,6 +23,8 @@ EXIT_PASSED = 0
 EXIT_USAGE = 2
 EXIT_INVALID = 4
 EXIT_INTERRUPTED = 130
+
+_COLLECTOR_THRESHOLDS: Final = (20_000, 20, 50)
 
 
 def serve(
@@ -139,6 +142,7 @@ async def _serve(
             loop.add_signal_handler(number, stop, exit_code)
     source = None if document is None else document.data
     async with running_mock(script, options, source=source) as running:
+        _spare_collector()
         print(f"listening on {running.url}", file=output, flush=True)
         if running.control_port is not None:
             print(f"control on {running.control_url}", file=output, flush=True)
@@ -155,6 +159,18 @@ async def _serve(
         )
         async with watch.watching():
             return await stopped
+
+
+def _spare_collector() -> None:
+    """
+    Have the garbage collector leave alone what stays.
+
+    Almost everything here is freed without it. What is kept (modules, rules, the
+    journal) would be gone through again and again, at a fifth of all that is spent.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTOR_THRESHOLDS)
 
 
 def _explain(error: OSError, options: MockOptions) -> tuple[int, str]:

@@ -10,14 +10,14 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import formatdate
 from enum import StrEnum
 from functools import lru_cache
 from http import HTTPStatus
 from typing import assert_never
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 
 from mock_server.clock import Clock
@@ -39,6 +39,7 @@ from mock_server.wire import (
 
 _LINGER_NONE = struct.pack("ii", 1, 0)
 _NO_BODY = frozenset({204, 304})
+_WHOLE_STEPS = 3
 _PENDING_BYTES_MAX = 64 * 1024
 """So much gathers at most before it is sent."""
 
@@ -80,7 +81,7 @@ class Written:
     depends_on: tuple[str, ...] = ()
     """What besides the seed decided the waits: ``clock``, ``load``, or nothing."""
 
-    body: bytearray = field(default_factory=bytearray)
+    body: bytes | bytearray = b""
     """The first bytes of the body, before any framing."""
 
     body_bytes: int = 0
@@ -118,6 +119,59 @@ class WrittenResponse(web.StreamResponse):
 
 _KEPT = WrittenResponse(keep_alive=True)
 _LAST = WrittenResponse(keep_alive=False)
+
+
+def write_whole(
+    request: web.BaseRequest,
+    plan: Plan,
+    *,
+    clock: Clock,
+    body_kept_max: int,
+    late_headers: tuple[tuple[str, str], ...],
+) -> tuple[web.StreamResponse, Written] | None:
+    """
+    Write an answer that is one body and waits for nothing; None if it is not such.
+
+    It sends the bytes that :class:`PlanWriter` would send, in a fraction of the time.
+    """
+    if len(plan) != _WHOLE_STEPS:
+        return None
+    head, chunk, end = plan
+    transport = request.transport
+    if (
+        type(head) is not Head
+        or type(chunk) is not Chunk
+        or type(end) is not End
+        or head.status in _NO_BODY
+        or len(chunk.data) > _PENDING_BYTES_MAX
+        or request.method == "HEAD"
+        or request.version != HttpVersion11
+        or transport is None
+        or transport.is_closing()
+        or request.protocol.writing_paused
+    ):
+        return None
+    data = chunk.data
+    names = [name for name, _ in head.headers]
+    if "content-length" not in names or "date" in names:
+        return None
+    lines = [f"{name}: {value}\r\n" for name, value in head.headers]
+    lines += [f"{name}: {value}\r\n" for name, value in late_headers]
+    is_kept = request.keep_alive
+    if not is_kept and "connection" not in names:
+        lines.append("connection: close\r\n")
+    start = _start_line(1, 1, head.status)
+    date = _date(int(clock.wall()))
+    text = f"{start}{''.join(lines)}date: {date}\r\n\r\n"
+    transport.write(text.encode() + data)
+    written = Written(
+        status=head.status,
+        headers=head.headers,
+        outcome=Outcome.COMPLETE,
+        body=data[:body_kept_max],
+        body_bytes=len(data),
+    )
+    return (_KEPT if is_kept else _LAST), written
 
 
 class PlanWriter:
@@ -163,7 +217,8 @@ class PlanWriter:
         self._is_bodiless = False
         self._outputs = 0
         self._is_ended = False
-        self.written = Written()
+        self._body = bytearray()
+        self.written = Written(body=self._body)
 
     async def write(self, plan: Plan) -> web.StreamResponse:
         """
@@ -287,9 +342,9 @@ class PlanWriter:
         written = self.written
         length = len(data)
         written.body_bytes += length
-        room = self._body_kept_max - len(written.body)
+        room = self._body_kept_max - len(self._body)
         if room > 0:
-            written.body += data if length <= room else data[:room]
+            self._body += data if length <= room else data[:room]
         if self._is_bodiless or not data:
             return
         if self._is_chunked:

@@ -1,18 +1,19 @@
 """
 The servers that ``mock.py`` measures: the mock, and bare aiohttp.
 
-    python mock_servers.py mock RULES [CHUNKS]
+    python mock_servers.py mock RULES [CHUNKS [WORKERS]]
     python mock_servers.py bare [CHUNKS]
 """
 
 import asyncio
+import json
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from aiohttp import web
 
-from mock_server import MockOptions, running_mock
-from mock_server.documents import Document
-from mock_server.script import script_of
+from mock_server import MockOptions, serve
 from mock_server.testing import RawAnswer, mock_in_test
 from mock_server.wire import parse_chat_request
 
@@ -44,14 +45,14 @@ def _match(number: int, rules: int) -> dict[str, str]:
     return {"contains": words}
 
 
-async def serve_mock(rules: int, chunks: int) -> None:
+def serve_mock(rules: int, chunks: int, workers: int) -> int:
     """
-    Serve the mock until the process is ended.
+    Serve the mock as its command does.
     """
-    document = Document(file="script", data=script_text(rules, chunks), places={})
-    async with running_mock(script_of(document), MockOptions(port=0)) as running:
-        print(f"listening on {running.url}", flush=True)
-        await asyncio.Event().wait()
+    with TemporaryDirectory() as folder:
+        script = Path(folder) / "script.json"
+        script.write_text(json.dumps(script_text(rules, chunks)), encoding="utf-8")
+        return serve(MockOptions(port=0), script_file=script, workers=workers)
 
 
 async def answer_of(chunks: int) -> RawAnswer:
@@ -100,7 +101,8 @@ def main() -> None:
     kind, *numbers = sys.argv[1:]
     counts = [int(number) for number in numbers]
     if kind == "mock":
-        asyncio.run(serve_mock(counts[0], counts[1] if len(counts) > 1 else 0))
+        rules, chunks, workers = (*counts, *(10, 0, 1)[len(counts) :])
+        sys.exit(serve_mock(rules, chunks, workers))
     else:
         asyncio.run(serve_bare(counts[0] if counts else 0))
 

@@ -1,0 +1,182 @@
+"""
+A client's connection, whose requests are answered at once where that can be.
+
+Most answers need nothing to be waited for. Such a request is answered while its bytes
+are being received: the tasks and futures that would carry it through the loop cost as
+much as the answer itself. What turns out to wait after all goes on in a task, from the
+place it has come to.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.http_writer import StreamWriter
+
+Answering = Coroutine[Any, Any, web.StreamResponse]
+AtOnce = Callable[[web.BaseRequest], Answering | None]
+"""Begins to answer a request; None if it must have a task from the start."""
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class Begun:
+    """
+    A coroutine that was begun outside of a task and waits for something.
+
+    Args:
+        coroutine: What was begun.
+        awaited: What it yielded.
+    """
+
+    def __init__(self, coroutine: Answering, awaited: Any) -> None:
+        self._coroutine = coroutine
+        self._awaited = awaited
+
+    def __await__(self) -> Generator[Any, Any, web.StreamResponse]:
+        awaited = self._awaited
+        try:
+            while True:
+                try:
+                    sent = yield awaited
+                except BaseException as error:  # noqa: BLE001 - all of them are its own
+                    awaited = self._coroutine.throw(error)
+                else:
+                    awaited = self._coroutine.send(sent)
+        except StopIteration as end:
+            response: web.StreamResponse = end.value
+            return response
+
+    def close(self) -> None:
+        """
+        Let it end where it is.
+        """
+        self._coroutine.close()
+
+
+class Connection(web.RequestHandler):
+    """
+    One connection.
+
+    Args:
+        server: Whose it is.
+        at_once: Begins to answer what needs no task.
+        options: Those of aiohttp.
+    """
+
+    def __init__(self, server: web.Server, at_once: AtOnce, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._at_once = at_once
+        self._handler: Handler = server.request_handler
+        self._request_handler = self._handle
+        self._begun: Begun | None = None
+        self._is_answering = False
+
+    def data_received(self, data: bytes) -> None:
+        """
+        Take bytes, and answer the request if they complete one.
+        """
+        waiter = self._waiter
+        if waiter is None or waiter.done() or self._messages:
+            super().data_received(data)
+            return
+        # Without its waiter nobody is told of the requests that it finds.
+        self._waiter = None
+        try:
+            super().data_received(data)
+        finally:
+            self._waiter = waiter
+        if not self._messages or (len(self._messages) == 1 and self._answer()):
+            return
+        if not waiter.done():
+            waiter.set_result(None)
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's own signature
+        """
+        Go on reading, if anything was held back.
+        """
+        # Whoever reads a body asks for it, though mostly there is nothing more.
+        if not self._is_answering or self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """
+        Leave what was begun to the task that has it, or end it.
+        """
+        super().connection_lost(exc)
+        if self._begun is not None:
+            self._begun.close()
+            self._begun = None
+
+    def _answer(self) -> bool:
+        """
+        Answer the one request that came, and say whether that is done.
+        """
+        message, payload = self._messages[0]
+        if not isinstance(message, RawRequestMessage) or not payload.is_eof():
+            return False
+        task, manager, parser = self._task_handler, self._manager, self._parser
+        if message.upgrade or task is None or manager is None or parser is None:
+            return False
+        http = web.BaseRequest(
+            message, payload, self, StreamWriter(self, self._loop), task, self._loop
+        )
+        answering = self._at_once(http)
+        if answering is None:
+            return False
+        self._is_answering = True
+        try:
+            awaited = answering.send(None)
+        except StopIteration as end:
+            self._messages.popleft()
+            parser.message_consumed()
+            manager.requests_count += 1
+            self._end(end.value)
+            return True
+        finally:
+            self._is_answering = False
+        self._begun = Begun(answering, awaited)
+        return False
+
+    def _end(self, response: web.StreamResponse) -> None:
+        """
+        Keep the connection for another request, or close it.
+        """
+        if not response.keep_alive or self._close:
+            self.force_close()
+            return
+        self._keepalive = True
+        closes_at = self._loop.time() + self.keepalive_timeout
+        self._next_keepalive_close_time = closes_at
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(
+                closes_at, self._process_keepalive
+            )
+
+    async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            return await begun
+        return await self._handler(http)
+
+
+class QuickServer(web.Server):
+    """
+    Serves connections that answer at once where they can.
+
+    Args:
+        handler: Answers what has a task of its own.
+        at_once: Begins to answer what needs none.
+        options: Those of every connection.
+    """
+
+    def __init__(self, handler: Handler, at_once: AtOnce, **options: Any) -> None:
+        super().__init__(handler, **options)
+        self._at_once = at_once
+
+    def __call__(self) -> web.RequestHandler:
+        """
+        Return what takes the bytes of one more connection.
+        """
+        return Connection(self, self._at_once, loop=self._loop, **self._kwargs)
