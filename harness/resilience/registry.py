@@ -122,6 +122,7 @@ class Pipelines:
         self._known: collections.OrderedDict[str, _Destination] = (
             collections.OrderedDict()
         )
+        self._isolated: set[str] = set()
 
     def for_destination(self, name: str) -> Pipeline:
         """
@@ -161,6 +162,30 @@ class Pipelines:
             raise KeyError(name)
         return CircuitGroup([breakers[key] for key in members])
 
+    def isolate(self, name: str) -> None:
+        """
+        Let nothing through a circuit, or through any member of an aggregate.
+
+        Members that an isolated aggregate gets later are isolated from their beginning.
+
+        Raises:
+            KeyError: No destination of that name was used.
+        """
+        group = self.circuit(name)
+        if name not in self._known:
+            self._isolated.add(name)
+        group.isolate()
+
+    def reset(self, name: str) -> None:
+        """
+        Close a circuit, or all members of an aggregate, and forget everything.
+
+        Raises:
+            KeyError: No destination of that name was used.
+        """
+        self.circuit(name).reset()
+        self._isolated.discard(name)
+
     def _breakers(self) -> dict[str, CircuitBreaker]:
         return {
             name: destination.breaker
@@ -181,6 +206,10 @@ class Pipelines:
                 draws=self._draws,
             )
         )
+        if breaker is not None and any(
+            name.startswith(f"{aggregate}/") for aggregate in self._isolated
+        ):
+            breaker.isolate()
         pipeline = Pipeline(
             name,
             strategies=self._strategies(name, options, breaker),

@@ -138,7 +138,7 @@ class Service:
         self.registry = ToolRegistry(
             clock=clock, result_bytes_max=settings.limits.result_bytes_max
         )
-        self._make_function = self._register_tools()
+        self._function_for = self._register_tools()
         self.pipelines = Pipelines(
             clock=clock,
             randomness=randomness,
@@ -147,6 +147,8 @@ class Service:
             classify=classify,
             ids=ids,
         )
+        # There from the start, so that it is seen, and can be isolated, before it is used.
+        self.pipelines.for_destination(f"upstream/{settings.model}")
         self._make_chats(options)
 
     # Building ------------------------------------------------------------------------
@@ -196,9 +198,9 @@ class Service:
             options=webhook.sender_options(),
         )
 
-    def _register_tools(self) -> Callable[[str], ToolFunction] | None:
+    def _register_tools(self) -> Callable[[str], ToolFunction | None]:
         """
-        Offer the sample tools; return what makes functions for further ones.
+        Offer the sample tools; return what finds functions for tools that are added.
         """
         tools = self.settings.tools
         backend = None
@@ -210,12 +212,18 @@ class Service:
                 ids=self._ids,
                 options=tools.backend_options(),
             )
+        samples: dict[str, ToolFunction] = {}
         for spec, function in sample_tools(backend, self._approve):
+            samples[spec.name] = function
             bounded = dataclasses.replace(spec, timeout_s=tools.timeout)
             self.registry.register(bounded, function)
-        if backend is None:
-            return None
-        return lambda name: backend_function(backend, name)
+
+        def function_for(name: str) -> ToolFunction | None:
+            if backend is not None:
+                return backend_function(backend, name)
+            return samples.get(name)
+
+        return function_for
 
     def _make_chats(self, options: OrchestratorOptions) -> None:
         clock, ids, bus, store = self._clock, self._ids, self.bus, self.store
@@ -295,7 +303,7 @@ class Service:
                 sender=self.sender,
                 metrics=self.metrics,
                 redactor=self._redactor,
-                make_function=self._make_function,
+                function_for=self._function_for,
                 is_ready=lambda: self.is_ready,
             ),
             WebOptions(

@@ -4,6 +4,7 @@ The functions that a model may call: what they take, what runs them, who answers
 
 from harness.tools.backend import ToolBackend, ToolBackendOptions, backend_function
 from harness.tools.model import (
+    DESCRIPTION_CHARACTERS_MAX,
     Deferred,
     ToolAnswer,
     ToolContext,
@@ -23,6 +24,7 @@ from harness.tools.schema import ArgumentsSchema, parse_json
 
 __all__ = [
     "APPROVE_REFUND",
+    "DESCRIPTION_CHARACTERS_MAX",
     "GET_WEATHER",
     "QUERY_ORDER",
     "Approve",

@@ -2,6 +2,7 @@
 What operators ask and do: tools, circuits, dead letters, metrics, health.
 """
 
+import contextlib
 import dataclasses
 import datetime as dt
 from collections.abc import Callable, Sequence
@@ -10,14 +11,14 @@ from typing import Any
 from aiohttp import web
 
 from harness.clock import Clock
-from harness.errors import HarnessError, UnknownToolError
+from harness.errors import HarnessError, StoreUnavailableError, UnknownToolError
 from harness.ids import MessageId
 from harness.resilience import Pipelines
 from harness.stores import Store
 from harness.telemetry import Metrics
 from harness.tools import ToolFunction, ToolRegistry, ToolSpec
 from harness.web.answers import RequestError, json_answer
-from harness.web.bodies import ToolBody, parse, read_json_body
+from harness.web.bodies import ToolBody, parse, read_json_body, to_spec
 from harness.web.middleware import AdminGuard
 from harness.webhooks import WebhookSender
 
@@ -31,7 +32,7 @@ class AdminRoutes:
 
     Args:
         sender: Redelivers; None for a service that sends no webhooks.
-        make_function: Makes what runs a tool of that name; None where nothing can.
+        function_for: Returns what runs a tool of that name; None where nothing can.
         is_ready: Whether requests are to be sent here.
     """
 
@@ -44,7 +45,7 @@ class AdminRoutes:
         sender: WebhookSender | None,
         metrics: Metrics,
         guard: AdminGuard,
-        make_function: Callable[[str], ToolFunction] | None,
+        function_for: Callable[[str], ToolFunction | None],
         is_ready: Callable[[], bool],
         clock: Clock,
         body_bytes_max: int,
@@ -55,7 +56,7 @@ class AdminRoutes:
         self._sender = sender
         self._metrics = metrics
         self._guard = guard
-        self._make_function = make_function
+        self._function_for = function_for
         self._is_ready = is_ready
         self._clock = clock
         self._body_bytes_max = body_bytes_max
@@ -110,7 +111,9 @@ class AdminRoutes:
         """
         for circuit in self._pipelines.circuits():
             self._metrics.show_circuit(circuit.name, circuit.state.value)
-        self._metrics.show_store(dataclasses.asdict(await self._store.counts()))
+        # A store that is out must not take the other figures along.
+        with contextlib.suppress(StoreUnavailableError):
+            self._metrics.show_store(dataclasses.asdict(await self._store.counts()))
         return web.Response(
             body=self._metrics.render(),
             headers={"Content-Type": self._metrics.content_type},
@@ -132,24 +135,18 @@ class AdminRoutes:
         body = await read_json_body(
             request, body_bytes_max=self._body_bytes_max, clock=self._clock
         )
-        parsed = parse(body, ToolBody)
-        spec = ToolSpec(
-            name=name,
-            description=parsed.description,
-            parameters=parsed.parameters,
-            deferred=parsed.deferred,
-            timeout_s=parsed.timeout_s,
-        )
+        spec = to_spec(name, parse(body, ToolBody))
         try:
             self._registry.update(spec)
         except UnknownToolError:
-            if self._make_function is None:
+            function = self._function_for(name)
+            if function is None:
                 raise RequestError(
                     status=409,
                     code="no_tool_backend",
                     message=f"there is no tool {name!r}, and no backend to run it",
                 ) from None
-            self._registry.register(spec, self._make_function(name))
+            self._registry.register(spec, function)
             return json_answer(_tool(spec), status=201)
         return json_answer(_tool(spec))
 
@@ -177,14 +174,24 @@ class AdminRoutes:
         """
         Let nothing through a circuit until it is reset.
         """
-        self._circuit(request).isolate()
-        return json_answer(self._circuits())
+        return self._set_circuit(request, self._pipelines.isolate)
 
     async def reset_breaker(self, request: web.Request) -> web.StreamResponse:
         """
         Close a circuit and forget what it counted.
         """
-        self._circuit(request).reset()
+        return self._set_circuit(request, self._pipelines.reset)
+
+    def _set_circuit(
+        self, request: web.Request, change: Callable[[str], None]
+    ) -> web.StreamResponse:
+        name = request.match_info["name"]
+        try:
+            change(name)
+        except KeyError as error:
+            raise RequestError(
+                status=404, code="not_found", message=f"no circuit {name[:200]!r}"
+            ) from error
         return json_answer(self._circuits())
 
     def _circuits(self) -> list[dict[str, Any]]:
@@ -201,15 +208,6 @@ class AdminRoutes:
             }
             for circuit in self._pipelines.circuits()
         ]
-
-    def _circuit(self, request: web.Request) -> Any:
-        name = request.match_info["name"]
-        try:
-            return self._pipelines.circuit(name)
-        except KeyError as error:
-            raise RequestError(
-                status=404, code="not_found", message=f"no circuit {name[:200]!r}"
-            ) from error
 
     # Dead letters --------------------------------------------------------------------
 

@@ -71,7 +71,7 @@ class WebParts:
     sender: WebhookSender | None
     metrics: Metrics
     redactor: Redactor
-    make_function: Callable[[str], ToolFunction] | None
+    function_for: Callable[[str], ToolFunction | None]
     is_ready: Callable[[], bool]
 
 
@@ -108,7 +108,7 @@ def create_app(
         sender=parts.sender,
         metrics=parts.metrics,
         guard=guard,
-        make_function=parts.make_function,
+        function_for=parts.function_for,
         is_ready=parts.is_ready,
         clock=clock,
         body_bytes_max=options.body_bytes_max,

@@ -14,8 +14,10 @@ from aiohttp import web
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from harness.clock import Clock
+from harness.errors import OptionsError
 from harness.ids import SessionId
 from harness.orchestrator import ChatCommand
+from harness.tools import DESCRIPTION_CHARACTERS_MAX, ToolSpec
 from harness.web.answers import JSON_TYPE, RequestError
 
 BODY_TIMEOUT_S = 30.0
@@ -23,6 +25,14 @@ BODY_TIMEOUT_S = 30.0
 
 _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}", re.ASCII)
 _SESSION: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
+
+_TOOL_RULES: Final = {
+    "name": "at most 64 letters, digits, underscores and hyphens",
+    "description": f"at most {DESCRIPTION_CHARACTERS_MAX} characters",
+    "timeout_s": "more than 0",
+}
+_PLAINER: Final = {"model_type": "a JSON object is needed"}
+"""What to say where pydantic would speak of its own classes, by type of mistake."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -169,6 +179,31 @@ def parse_chat(body: bytes, *, message_chars_max: int) -> ChatCommand:
     )
 
 
+def to_spec(name: str, body: ToolBody) -> ToolSpec:
+    """
+    Return the tool that a body describes.
+
+    Raises:
+        RequestError: No model API would take it.
+    """
+    try:
+        return ToolSpec(
+            name=name,
+            description=body.description,
+            parameters=body.parameters,
+            deferred=body.deferred,
+            timeout_s=body.timeout_s,
+        )
+    except OptionsError as error:
+        details = [f"{field}: {_TOOL_RULES[field]}" for field in error.fields]
+        raise RequestError(
+            status=422,
+            code="invalid_request",
+            message="; ".join(details),
+            details=details,
+        ) from error
+
+
 def wrong_shape(error: pydantic.ValidationError) -> RequestError:
     """
     Return the refusal that lists everything that is wrong with a body.
@@ -176,7 +211,9 @@ def wrong_shape(error: pydantic.ValidationError) -> RequestError:
     details = []
     for detail in error.errors(include_url=False, include_input=False):
         place = ".".join(str(part) for part in detail["loc"])[:100] or "body"
-        message = detail["msg"].removeprefix("Value error, ")
+        message = _PLAINER.get(
+            detail["type"], detail["msg"].removeprefix("Value error, ")
+        )
         details.append(f"{place}: {message[:1].lower()}{message[1:]}")
     return RequestError(
         status=422,

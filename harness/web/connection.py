@@ -7,12 +7,12 @@ Here such a request gets an error in the shape of all others, which quotes nothi
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
-from aiohttp.typedefs import Handler
 
 from harness.clock import Clock
 from harness.errors import UsageError
@@ -25,6 +25,7 @@ from harness.web.middleware import to_refusal
 HEAD_TIMEOUT_S: Final = 30.0
 """A connection whose next request has begun and has no whole head by then is closed."""
 
+_BareHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -146,20 +147,19 @@ class Runner(web.AppRunner):
             **self._kwargs,
         )
 
-    def _in_shape(self, handler: Any) -> Any:
+    def _in_shape(self, handler: _BareHandler) -> _BareHandler:
         """
         Return the handler for which refusals outside of all middlewares have our shape.
         """
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             try:
-                response: web.StreamResponse = await handler(request)
+                return await handler(request)
             except web.HTTPException as error:
                 with trace_scope(self._ids.trace_id()):
                     return error_answer(
                         to_refusal(request, error), redactor=self._redactor
                     )
-            return response
 
         return handle
 
@@ -167,7 +167,7 @@ class Runner(web.AppRunner):
 class _Server(web.Server):
     def __init__(
         self,
-        handler: Handler,
+        handler: _BareHandler,
         *,
         request_factory: Any,
         handler_cancellation: bool = False,

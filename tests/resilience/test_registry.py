@@ -77,6 +77,32 @@ async def test_circuits_are_handled_by_name_or_together(
         pipelines.circuit("nobody")
 
 
+def test_an_isolated_aggregate_isolates_who_comes_later(
+    make_pipelines: MakePipelines,
+) -> None:
+    """
+    Nobody gets around an isolated aggregate by being a member that is not there yet.
+    """
+    pipelines = make_pipelines()
+    pipelines.for_destination("upstream/a")
+
+    pipelines.isolate("upstream")
+    pipelines.for_destination("upstream/b")
+    pipelines.for_destination("webhook/default")
+    isolated = {c.name: c.state.value for c in pipelines.circuits()}
+    pipelines.reset("upstream")
+    pipelines.for_destination("upstream/c")
+
+    assert isolated == {
+        "upstream/a": "isolated",
+        "upstream/b": "isolated",
+        "webhook/default": "closed",
+    }
+    assert {c.state.value for c in pipelines.circuits()} == {"closed"}
+    with pytest.raises(KeyError):
+        pipelines.isolate("nobody")
+
+
 async def test_number_of_destinations_is_bounded(
     make_pipelines: MakePipelines, answers: Answers
 ) -> None:

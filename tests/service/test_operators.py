@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from harness.clock import LoopClock
+from harness.errors import StoreUnavailableError
 from harness.service import Service
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("service")]
@@ -87,6 +88,8 @@ async def test_known_tools_are_updated(outside: Any, caller: Any) -> None:
         ("get_time", {}),
         ("get_time", {"parameters": {"type": "object"}, "nonsense": 1}),
         ("bad name!", {"parameters": {"type": "object"}}),
+        ("get_time", {"parameters": {"type": "object"}, "description": "x" * 1025}),
+        ("get_time", ["parameters"]),
     ],
 )
 async def test_bad_tools_are_refused(caller: Any, name: str, body: Any) -> None:
@@ -96,6 +99,7 @@ async def test_bad_tools_are_refused(caller: Any, name: str, body: Any) -> None:
     answer = await caller.request("PUT", f"/tools/{name}", body=body)
 
     assert (answer.status, answer.error["code"]) == (422, "invalid_request")
+    assert "ToolSpec" not in answer.text
 
 
 async def test_circuits_are_set_by_hand(outside: Any, caller: Any) -> None:
@@ -126,6 +130,62 @@ async def test_circuits_are_set_by_hand(outside: Any, caller: Any) -> None:
     assert len(outside.asked) == 2
 
 
+async def test_an_isolated_upstream_is_isolated_for_every_model(
+    outside: Any, caller: Any
+) -> None:
+    """
+    The upstream can be isolated before it was ever used, and no other model opens a way.
+    """
+    listed = await caller.request("GET", "/breakers")
+    isolated = await caller.request("POST", "/breakers/upstream/isolate")
+    default = await caller.chat()
+    other = await caller.chat(model="gpt-4o-mini")
+    await caller.request("POST", "/breakers/upstream/reset")
+    answered = await caller.chat(model="gpt-4o-mini")
+
+    states = [(circuit["name"], circuit["state"]) for circuit in listed.json]
+    assert states == [("upstream/gpt-4o", "closed")]
+    assert isolated.json[0]["state"] == "isolated"
+    assert (default.status, other.status, answered.status) == (503, 503, 200)
+    assert len(outside.asked) == 1
+
+
+async def test_figures_outlive_the_store(
+    caller: Any, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    While the store is out the other figures are still served.
+    """
+
+    async def fail(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailableError(reason="disk_full")
+
+    await caller.chat()
+    monkeypatch.setattr(service.store, "counts", fail)
+
+    answer = await caller.request("GET", "/metrics")
+
+    assert answer.status == 200
+    assert 'harness_chats_total{mode="sync",outcome="answered"} 1.0' in answer.text
+
+
+async def test_a_removed_sample_tool_can_be_put_back(
+    caller: Any, start: Any, service: Service
+) -> None:
+    """
+    Without a backend only the sample tools can be offered, a removed one again.
+    """
+    other_dir = f"{service.settings.data_dir}/other"
+    async with start(port=8001, data_dir=other_dir, tools={"base_url": None}):
+        caller.base_url = "http://127.0.0.1:8001"
+        unknown = await caller.request("PUT", "/tools/get_time", body=_TOOL)
+        await caller.request("DELETE", "/tools/get_weather")
+        again = await caller.request("PUT", "/tools/get_weather", body=_TOOL)
+
+    assert (unknown.status, unknown.error["code"]) == (409, "no_tool_backend")
+    assert again.status == 201
+
+
 async def test_dead_letters_are_redelivered(
     outside: Any, caller: Any, clock: LoopClock
 ) -> None:
@@ -150,12 +210,14 @@ async def test_dead_letters_are_redelivered(
     again = await outside.wait_webhooks("function_call.completed", 4)
 
     assert answer.status == 200
-    assert (letter["type"], letter["endpoint"], letter["attempts"]) == (
-        "function_call.completed",
-        "default",
-        3,
-    )
-    assert again[3].headers["webhook-id"] == letter["message_id"]
+    assert letter == {
+        "message_id": again[3].headers["webhook-id"],
+        "type": "function_call.completed",
+        "endpoint": "default",
+        "reason": "attempts_max",
+        "attempts": 3,
+        "last_error": "status_500",
+    }
     await clock.sleep(1)
     assert (await caller.request("GET", "/dead-letters")).json == []
     assert (await caller.request("POST", path)).status == 404
