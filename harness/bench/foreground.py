@@ -3,6 +3,7 @@ A run in the foreground: progress lines while it goes on, the verdict at its end
 """
 
 import asyncio
+import itertools
 import signal
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -10,7 +11,7 @@ from typing import Any, Final
 from harness.bench.live_world import live_world
 from harness.bench.runner import RunOptions, RunResult, ScenarioRun
 from harness.clock import Clock
-from harness.report import RunState, counts_line
+from harness.report import RunState, busy_line, counts_line
 from harness.scenario import Scenario
 from harness.units import format_duration
 
@@ -24,6 +25,8 @@ FINDINGS_MAX: Final = 10
 """How many findings are printed; all of them are in the report."""
 
 Say = Callable[[str], None]
+
+_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class ProgressLines:
@@ -100,9 +103,9 @@ def run_in_foreground(
         on_record=ProgressLines(scenario, say),
     )
     try:
-        result = asyncio.run(_until_signal(run))
+        result = asyncio.run(_until_signal(run, say))
     except asyncio.CancelledError:
-        # SIGTERM asks for the same orderly end as Ctrl-C.
+        say(f"interrupted; what was recorded is in {options.run_dir}")
         raise KeyboardInterrupt from None
     for line in verdict_lines(result):
         say(line)
@@ -115,32 +118,58 @@ def verdict_lines(result: RunResult) -> list[str]:
     """
     summary = result.summary
     lines = []
-    for group in ("expectations", "invariants", "checks"):
-        for entry in summary.get(group, ()):
-            if entry["status"] in {"failed", "inconclusive"}:
-                lines.append(f"  {entry['status']}: {entry['id']}")
-                lines += [
-                    f"    {finding['message']}" for finding in entry.get("findings", ())
-                ]
-    if len(lines) > FINDINGS_MAX:
-        lines = [*lines[:FINDINGS_MAX], "    … and more in the report"]
     if summary.get("reason"):
         lines.append(f"  {summary['reason']}")
     lines += [f"  | {line}" for line in result.last_lines]
+    if summary["verdict"] != "invalid":
+        # A run that says nothing of the service leaves everything undecided.
+        lines += _finding_lines(summary)
+    busy = busy_line(summary)
+    if busy and summary["verdict"] in {"failed", "inconclusive"}:
+        lines.append(f"  {busy}")
     lines.append(f"verdict: {summary['verdict']} ({counts_line(summary)})")
     lines.append(f"report: {result.report_file}")
     return lines
 
 
-async def _until_signal(run: ScenarioRun) -> RunResult:
+def _finding_lines(summary: Mapping[str, Any]) -> list[str]:
     """
-    Run, and let SIGTERM do what Ctrl-C does.
+    Return what failed, then what could not be decided, so much as fits a screen.
+    """
+    lines = []
+    for status in ("failed", "inconclusive"):
+        for group in ("expectations", "invariants", "checks"):
+            for entry in summary.get(group, ()):
+                if entry["status"] == status:
+                    lines.append(f"  {status}: {entry['id']}")
+                    lines += [
+                        f"    {finding['message']}"
+                        for finding in entry.get("findings", ())
+                    ]
+    if len(lines) > FINDINGS_MAX:
+        lines = [*lines[:FINDINGS_MAX], "    … and more in the report"]
+    return lines
+
+
+async def _until_signal(run: ScenarioRun, say: Say) -> RunResult:
+    """
+    Run until Ctrl-C or SIGTERM; pressed again, they do not break off the stopping.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
-    if task is not None:
-        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    times = itertools.count(1)
+
+    def stop() -> None:
+        if next(times) == 1 and task is not None:
+            say("stopping mock and service …")
+            task.cancel()
+        else:
+            say("stopping already; what was recorded is kept")
+
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, stop)
     try:
         return await run.run()
     finally:
-        loop.remove_signal_handler(signal.SIGTERM)
+        for number in _STOP_SIGNALS:
+            loop.remove_signal_handler(number)

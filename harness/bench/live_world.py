@@ -16,7 +16,7 @@ import orjson
 from harness.bench.ports import free_port
 from harness.bench.run_log import RunLog
 from harness.bench.runner import RunOptions
-from harness.bench.subject import Subject, SubjectOptions
+from harness.bench.subject import Subject, SubjectOptions, is_well
 from harness.bench.surroundings import (
     service_environment,
     service_settings,
@@ -28,6 +28,7 @@ from harness.scenario import Scenario
 
 _CONTROL_TIMEOUT_S = 10.0
 _WATCH_INTERVAL_S = 0.2
+_TARGET_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,9 @@ class LiveWorldOptions:
     target_url: str | None = None
     """A service that already runs; nothing is started for it."""
 
-    health_path: str = "/healthz"
+    health_path: str | None = "/healthz"
+    """None where the service has none: it is ready once it accepts connections."""
+
     mock_port: int | None = None
     """None takes a free one."""
 
@@ -95,6 +98,8 @@ class LiveWorld:
         await self._start_mock()
         if self._options.target_url is None:
             await self._start_service()
+        else:
+            await self._find_target(self._options.target_url)
 
     async def stop(self) -> None:
         """
@@ -209,13 +214,31 @@ class LiveWorld:
         self.mock_url = self._mock.url
         self.service_url = service_url
 
+    async def _find_target(self, target_url: str) -> None:
+        """
+        Wait for a service that somebody else started.
+        """
+        if self._options.health_path is None:
+            return
+        health_url = urljoin(target_url, self._options.health_path)
+        try:
+            async with self._clock.timeout(_TARGET_TIMEOUT_S):
+                while not await is_well(health_url):
+                    await self._clock.sleep(_WATCH_INTERVAL_S)
+        except TimeoutError:
+            message = f"no service is well at {health_url}: it has to run already"
+            raise SubjectError(message) from None
+
     async def _start_service(self) -> None:
         options = self._options
         environment = self.environment()
+        health_url, port = None, None
         (options.run_dir / "data").mkdir(exist_ok=True)
         if options.command is not None:
             command = shlex.split(options.command)
-            health_url = urljoin(self.service_url, options.health_path)
+            port = self._service_port
+            if options.health_path is not None:
+                health_url = urljoin(self.service_url, options.health_path)
         else:
             settings_file = options.run_dir / "service.json"
             settings_file.write_bytes(orjson.dumps(dict(options.service_settings)))
@@ -223,7 +246,6 @@ class LiveWorld:
                 *(sys.executable, "-m", "harness", "serve"),
                 *("--settings", str(settings_file)),
             ]
-            health_url = None
             environment |= {
                 "HARNESS_EVENT_LOG": str(self._service_log),
                 "HARNESS_SEED": str(options.seed),
@@ -235,6 +257,7 @@ class LiveWorld:
                 output_file=options.run_dir / "service.out",
                 environment=environment,
                 health_url=health_url,
+                port=port,
             ),
             clock=self._clock,
         )

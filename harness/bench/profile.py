@@ -32,8 +32,8 @@ class Profile(Promise):
     A service under test: what it promises, and where it says that it is well.
     """
 
-    health: Annotated[str, Field(pattern="^/")] = "/healthz"
-    """Answers 2xx once the service accepts requests."""
+    health: Annotated[str | None, Field(pattern="^/")] = "/healthz"
+    """Answers 2xx once the service accepts requests; null if there is no such path."""
 
     known: tuple[KnownGap, ...] = ()
 

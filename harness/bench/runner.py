@@ -325,6 +325,12 @@ class ScenarioRun:
         }
         (self._options.run_dir / "run.json").write_bytes(orjson.dumps(manifest))
 
+    def _busy(self) -> dict[str, Any]:
+        """
+        Return how busy the machine was; in virtual time it does not matter.
+        """
+        return {"load_per_core": load_per_core()} if self._world.mode == "live" else {}
+
     def _summary(self, judgement: Judgement) -> dict[str, Any]:
         return {
             **judgement.to_json(),
@@ -335,12 +341,20 @@ class ScenarioRun:
             "completed": not self._progress.is_interrupted,
             "command": self._options.command_line,
             "environment": environment(),
+            **self._busy(),
             "versions": versions(),
             "hashes": {
                 "scenario": _hash(orjson.dumps(dict(self._scenario.source))),
                 "schedule": schedule_hash(self._schedule),
             },
         }
+
+
+def load_per_core() -> float:
+    """
+    Return how many processes want each core, over the last minute.
+    """
+    return round(os.getloadavg()[0] / (os.cpu_count() or 1), 2)
 
 
 def environment() -> dict[str, Any]:

@@ -28,6 +28,7 @@ LINE_CHARS_MAX = 200
 _LAST_BYTES_MAX = 16 * 1024
 _POLL_S = 0.02
 _HEALTH_TIMEOUT_S = 2.0
+_GROUP_GONE_TIMEOUT_S = 10.0
 _LISTENING = re.compile(rb"^listening on (https?://\S+)\s*$", re.MULTILINE)
 
 
@@ -46,7 +47,13 @@ class SubjectOptions:
     """Added to the bench's own environment."""
 
     health_url: str | None = None
-    """Ready when this answers 2xx; None to wait for ``listening on URL`` in the output."""
+    """Ready when this answers 2xx."""
+
+    port: int | None = None
+    """Ready when this port of loopback accepts connections, if there is no health URL.
+
+    Without either, ``listening on URL`` is waited for in the output.
+    """
 
     start_timeout_s: float = 30.0
     stop_grace_s: float = 10.0
@@ -130,7 +137,7 @@ class Subject:
 
     async def stop(self) -> int | None:
         """
-        Ask the process to end, wait, kill what is left of its group.
+        Ask the process to end, wait, kill what is left of its group, wait for that.
 
         Returns:
             Its exit code, negative for a signal; None if it was never started.
@@ -147,17 +154,17 @@ class Subject:
                 pass
             finally:
                 # Children that outlive their parent would keep the port.
-                self._signal(signal.SIGKILL)
-                await process.wait()
+                await self.kill()
         return process.returncode
 
     async def kill(self) -> None:
         """
-        End the process as a power cut would, and wait until it is gone.
+        End the process and its group as a power cut would, and wait until they are gone.
         """
         self._signal(signal.SIGKILL)
         if self._process is not None:
             await self._process.wait()
+            await self._wait_group_gone(self._process.pid)
 
     def last_lines(self) -> list[str]:
         """
@@ -180,20 +187,25 @@ class Subject:
             await self._clock.sleep(_POLL_S)
 
     async def _is_ready(self) -> bool:
-        health_url = self._options.health_url
-        if health_url is None:
-            match = _LISTENING.search(self._output())
-            self.url = match[1].decode() if match else ""
-            return match is not None
-        timeout = aiohttp.ClientTimeout(total=_HEALTH_TIMEOUT_S)
+        if self._options.health_url is not None:
+            return await is_well(self._options.health_url)
+        if self._options.port is not None:
+            return await _accepts_connections(self._options.port)
+        match = _LISTENING.search(self._output())
+        self.url = match[1].decode() if match else ""
+        return match is not None
+
+    async def _wait_group_gone(self, group: int) -> None:
+        # A signal is on its way when it has been sent, not when it has been obeyed:
+        # on a busy machine a killed child may hold its port for a while longer than
+        # its parent, and the next start would find it taken.
         try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.get(health_url) as response,
-            ):
-                return response.ok
-        except (aiohttp.ClientError, TimeoutError):
-            return False
+            async with self._clock.timeout(_GROUP_GONE_TIMEOUT_S):
+                while has_running_members(group):
+                    await self._clock.sleep(_POLL_S)
+        except TimeoutError:
+            # Stuck in the kernel: whoever comes next says what it is missing.
+            return
 
     def _output(self) -> bytes:
         with self._options.output_file.open("rb") as output:
@@ -206,3 +218,54 @@ class Subject:
                 os.killpg(self._process.pid, number)
             except ProcessLookupError:
                 return
+
+
+async def is_well(health_url: str) -> bool:
+    """
+    Say whether a health path answers 2xx.
+    """
+    timeout = aiohttp.ClientTimeout(total=_HEALTH_TIMEOUT_S)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(health_url) as response,
+        ):
+            return response.ok
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+async def _accepts_connections(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def has_running_members(group: int) -> bool:
+    """
+    Say whether any process of a group runs.
+
+    One that only waits to be collected by its parent, which may never do so, holds
+    nothing any more and does not count where the system tells it apart.
+    """
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        # How macOS answers for a group of which only such processes are left.
+        return False
+    stats = list(Path("/proc").glob("[0-9]*/stat"))
+    return not stats or any(_is_running_in(group, stat) for stat in stats)
+
+
+def _is_running_in(group: int, stat: Path) -> bool:
+    try:
+        # pid (name) state parent group …; the name may hold anything.
+        state, _parent, group_of = stat.read_text().rpartition(")")[2].split()[:3]
+    except (OSError, ValueError):
+        return False
+    return int(group_of) == group and state not in "ZX"

@@ -17,7 +17,6 @@ import typer
 from harness.cli import pages, record, resilience, runs, servers, simulate
 from harness.cli.shared import ExitCode, app
 from harness.errors import BenchError, HarnessError
-from mock_server.documents import DocumentError
 
 __all__ = [
     "ExitCode",
@@ -37,14 +36,26 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Run the command line and exit with its code.
     """
     try:
-        app(args=None if arguments is None else list(arguments), standalone_mode=True)
+        app(
+            args=None if arguments is None else list(arguments),
+            prog_name="harness",
+            standalone_mode=True,
+        )
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
-    except (HarnessError, DocumentError) as error:
-        sys.exit(_explain(error))
     except Exception as error:  # noqa: BLE001 - the last door: said in a line, kept in a file
-        sys.exit(_explain_defect(error))
+        sys.exit(_explain(error) if _is_explained(error) else _explain_defect(error))
     sys.exit(ExitCode.PASSED)
+
+
+def _is_explained(error: Exception) -> bool:
+    """
+    Say whether an error's text is all that the user needs.
+    """
+    # Loaded here: most commands need nothing of the mock to be typed wrongly.
+    from mock_server.documents import DocumentError
+
+    return isinstance(error, HarnessError | DocumentError)
 
 
 def _explain(error: Exception) -> int:

@@ -2,22 +2,27 @@
 Commands that run scenarios to a verdict.
 """
 
+import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import urlsplit
 
 import typer
 
 from harness.cli.shared import (
     EXIT_OF_VERDICT,
     app,
+    check_files,
     command_line,
-    load_all,
+    every_mistake,
+    has_extra,
     parse_duration,
-    require_extra,
     worst,
     write_results,
 )
@@ -34,7 +39,12 @@ KillAtOption = Annotated[
     typer.Option(help="kill -9 the service at this scenario time, then restart it."),
 ]
 
+TARGET_MOCK_PORT: Final = 4010
+"""Where a service that runs already looks for the mock, unless told otherwise."""
+
 _DEMO: Final = "demo"
+_SERVICE_PORT: Final = 8000
+_URL: Final = re.compile(r"https?://[^/\s]+")
 _TAIL_LINES = 14
 _END_TIMEOUT_S = 30.0
 
@@ -51,11 +61,23 @@ def run(  # noqa: PLR0913 - each is a word of the command line
     profile: Annotated[
         Path | None, typer.Option(help="What that service promises.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**63 - 1, help="Instead of the scenario's own."),
+    ] = None,
     out: OutOption = Path("runs"),
-    json_file: Annotated[Path | None, typer.Option("--json")] = None,
-    junit_file: Annotated[Path | None, typer.Option("--junit")] = None,
-    mock_port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write the verdict here.")
+    ] = None,
+    junit_file: Annotated[
+        Path | None, typer.Option("--junit", help="Also write it as JUnit XML here.")
+    ] = None,
+    mock_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="A free one; 4010 with --target.", show_default=False
+        ),
+    ] = None,
     kill_at: KillAtOption = None,
     run_dir: Annotated[Path | None, typer.Option(hidden=True)] = None,
     *,
@@ -68,38 +90,56 @@ def run(  # noqa: PLR0913 - each is a word of the command line
             "--kill", help="With --virtual: crash the service when the seed says."
         ),
     ] = False,
+    print_env: Annotated[
+        bool,
+        typer.Option(
+            "--print-env", help="Print what to start a service with for --target."
+        ),
+    ] = False,
 ) -> None:
     """
     Run scenarios to a verdict.
     """
     from harness.bench import Kill, RunOptions, load_profile, new_run_dir
+    from harness.scenario import load
 
-    _check_subject(target=target, command=command, kill_at=kill_at)
-    _check_virtual(
-        {"--target": target, "--command": command, "--mock-port": mock_port},
-        is_virtual=virtual,
-        is_killed=kill,
-    )
-    kills = [Kill(at_s=parse_duration("--kill-at", text)) for text in kill_at or ()]
-    loaded = load_all(scenarios)
-    chosen_profile = None if profile is None else load_profile(profile)
-    results = []
-    for scenario in loaded:
-        options = RunOptions(
-            run_dir=run_dir or new_run_dir(out, scenario.scenario, clock=LoopClock()),
-            seed=seed,
-            target_url=target,
-            command=command,
-            profile=chosen_profile,
-            mock_port=mock_port,
-            kills=kills,
-            command_line=command_line(),
-        )
-        if virtual:
-            results.append(_run_one_virtually(scenario, options, is_killed=kill))
-        else:
-            results.append(_run_one(scenario, options))
-    write_results(results, json_file=json_file, junit_file=junit_file)
+    with every_mistake() as attempt:
+        attempt(_check_subject, target, command, kill_at)
+        real = {"--target": target, "--command": command, "--mock-port": mock_port}
+        attempt(_check_virtual, real, virtual, kill)
+        kill_times_s = [
+            at_s
+            for text in kill_at or ()
+            for at_s in attempt(parse_duration, "--kill-at", text)
+        ]
+        loaded = [each for name in scenarios for each in attempt(load, name)]
+        profiles = [] if profile is None else attempt(load_profile, profile)
+        attempt(check_files, json_file, junit_file)
+    if print_env:
+        _print_environment(loaded, seed=seed, target=target, mock_port=mock_port)
+        return
+    results: list[Mapping[str, Any]] = []
+    try:
+        for scenario in loaded:
+            options = RunOptions(
+                run_dir=run_dir
+                or new_run_dir(out, scenario.scenario, clock=LoopClock()),
+                seed=seed,
+                target_url=target,
+                command=command,
+                profile=next(iter(profiles), None),
+                mock_port=mock_port or (TARGET_MOCK_PORT if target else None),
+                kills=[Kill(at_s=at_s) for at_s in kill_times_s],
+                command_line=command_line(),
+            )
+            if virtual:
+                results.append(_run_one_virtually(scenario, options, is_killed=kill))
+            else:
+                results.append(_run_one(scenario, options))
+    finally:
+        # What was judged before somebody pressed Ctrl-C stays judged.
+        if results:
+            write_results(results, json_file=json_file, junit_file=junit_file)
     raise typer.Exit(worst(str(summary["verdict"]) for summary in results))
 
 
@@ -117,11 +157,48 @@ def demo(
 
     scenario = load(_DEMO)
     folder = new_run_dir(out, scenario.scenario, clock=LoopClock())
-    if not no_tui and sys.stdout.isatty() and sys.stdin.isatty():
-        raise typer.Exit(_demo_on_terminal(folder))
+    if not no_tui and _is_terminal():
+        if has_extra("textual"):
+            raise typer.Exit(_demo_on_terminal(folder))
+        typer.echo("for the dashboard: pip install 'toolcall-harness[dashboard]'")
     options = RunOptions(run_dir=folder, command_line="harness demo")
     summary = _run_one(scenario, options)
     raise typer.Exit(EXIT_OF_VERDICT[str(summary["verdict"])])
+
+
+def _is_terminal() -> bool:
+    """
+    Say whether somebody looks at a terminal that can be painted on.
+    """
+    can_paint = os.environ.get("TERM", "dumb") != "dumb"
+    return can_paint and sys.stdout.isatty() and sys.stdin.isatty()
+
+
+def _print_environment(
+    scenarios: "Sequence[Scenario]",
+    *,
+    seed: int | None,
+    target: str | None,
+    mock_port: int | None,
+) -> None:
+    """
+    Print the environment of a service that is to be judged with ``--target``.
+    """
+    from harness.bench import service_environment, webhook_secret
+
+    seeds = {scenario.seed if seed is None else seed for scenario in scenarios}
+    if len(seeds) > 1:
+        message = "the scenarios have several seeds, and so secrets: give one --seed"
+        raise UsageError(message)
+    port = urlsplit(target).port if target else None
+    environment = service_environment(
+        mock_url=f"http://127.0.0.1:{mock_port or TARGET_MOCK_PORT}",
+        port=port or _SERVICE_PORT,
+        secret=webhook_secret(seeds.pop()),
+        data_dir=Path("data"),
+    )
+    for name, value in environment.items():
+        typer.echo(f"{name}={shlex.quote(value)}")
 
 
 def _run_one(scenario: "Scenario", options: "RunOptions") -> Mapping[str, Any]:
@@ -145,20 +222,34 @@ def _run_one_virtually(
 
 
 def _check_subject(
-    *, target: str | None, command: str | None, kill_at: list[str] | None
+    target: str | None, command: str | None, kill_at: list[str] | None
 ) -> None:
     if target is not None and command is not None:
         message = (
             "--target is a service that runs, --command starts one: give one of them"
         )
         raise UsageError(message)
+    if target is not None and not _URL.match(target):
+        message = f"--target {target!r} is no URL like http://127.0.0.1:8000"
+        raise UsageError(message)
+    if command is not None:
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            message = f"--command {command!r}: {str(error).lower()}"
+            raise UsageError(message) from error
+        if not words:
+            message = "--command is empty: give what starts the service"
+            raise UsageError(message)
     if kill_at and target is not None:
         message = "--kill-at needs a service that the bench started: use --command"
         raise UsageError(message)
 
 
 def _check_virtual(
-    real_parts: Mapping[str, object], *, is_virtual: bool, is_killed: bool
+    real_parts: Mapping[str, object],
+    is_virtual: bool,  # noqa: FBT001 - passed on
+    is_killed: bool,  # noqa: FBT001 - passed on
 ) -> None:
     given = [flag for flag, value in real_parts.items() if value is not None]
     if is_virtual and given:
@@ -176,7 +267,6 @@ def _demo_on_terminal(run_dir: Path) -> int:
     """
     Run the bench beside the dashboard, in a process of its own.
     """
-    require_extra("dashboard", "textual")
     from harness.dashboard import DashboardApp, RunFolder
     from harness.report import REPORT_FILE
 

@@ -3,15 +3,18 @@ What the commands share: the application, exit codes, scenarios, results.
 """
 
 import importlib.util
+import os
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from harness import __version__
 from harness.errors import UsageError
 from harness.units import parse_duration_s
 
@@ -20,12 +23,32 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="harness",
-    help="The offline bench for services that call functions and speak by webhook.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(is_asked: bool) -> None:  # noqa: FBT001 - a callback has no keywords
+    if is_asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def harness(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print it."
+        ),
+    ] = False,
+) -> None:
+    """
+    Judge services that call functions and speak by webhook, offline.
+    """
 
 
 class ExitCode(IntEnum):
@@ -66,19 +89,41 @@ def worst(verdicts: Iterable[str]) -> ExitCode:
 
 def load_all(names: Sequence[str]) -> list["Scenario"]:
     """
-    Load every file, and only then complain about all that are broken.
+    Load every file, and only then complain about all that are broken or missing.
     """
-    from harness.scenario import DocumentError, load
+    from harness.scenario import load
 
-    loaded, mistakes = [], []
-    for name in names:
+    with every_mistake() as attempt:
+        return [loaded for name in names for loaded in attempt(load, name)]
+
+
+Attempt = Callable[..., list[Any]]
+
+
+@contextmanager
+def every_mistake() -> Iterator[Attempt]:
+    """
+    Give a function that calls another one and keeps what the user did wrong.
+
+    It returns a list of what the call returned, empty if that was nothing.
+
+    Raises:
+        UsageError: What was kept, all of it, once the block has ended.
+    """
+    from harness.scenario import DocumentError
+
+    mistakes: list[str] = []
+
+    def attempt(function: Callable[..., Any], *arguments: Any) -> list[Any]:
         try:
-            loaded.append(load(name))
-        except DocumentError as error:
-            mistakes += list(error.mistakes)
+            return [function(*arguments)]
+        except (DocumentError, UsageError) as error:
+            mistakes.append(str(error))
+            return []
+
+    yield attempt
     if mistakes:
-        raise DocumentError(mistakes)
-    return loaded
+        raise UsageError("\n".join(mistakes))
 
 
 def write_results(
@@ -99,11 +144,38 @@ def write_results(
         junit_file.write_text(junit_xml(*summaries), encoding="utf-8")
 
 
+def check_files(json_file: Path | None, junit_file: Path | None) -> None:
+    """
+    Make sure, before anything runs, that what is asked for can be written at its end.
+
+    Raises:
+        UsageError: It cannot be.
+    """
+    for option, file in (("--json", json_file), ("--junit", junit_file)):
+        if file is None:
+            continue
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            message = f"{option} {file}: {error.strerror}"
+            raise UsageError(message) from error
+        if file.is_dir() or not os.access(file.parent, os.W_OK):
+            message = f"{option} {file}: no file can be written there"
+            raise UsageError(message)
+
+
+def has_extra(module: str) -> bool:
+    """
+    Say whether an optional dependency is there.
+    """
+    return importlib.util.find_spec(module) is not None
+
+
 def require_extra(extra: str, module: str) -> None:
     """
     Refuse a command whose optional dependency is missing, and say how to get it.
     """
-    if importlib.util.find_spec(module) is None:
+    if not has_extra(module):
         message = (
             f"this needs the extra {extra!r}: pip install 'toolcall-harness[{extra}]'"
         )
@@ -124,5 +196,11 @@ def parse_duration(option: str, text: str) -> float:
 def command_line() -> str:
     """
     Return the words that started this process, to be typed again.
+
+    The folder of a run is left out: another run has its own.
     """
-    return shlex.join(["harness", *sys.argv[1:]])
+    words = list(sys.argv[1:])
+    if "--run-dir" in words:
+        at = words.index("--run-dir")
+        del words[at : at + 2]
+    return shlex.join(["harness", *words])

@@ -14,7 +14,7 @@ from harness.report.html import event_line, report_html
 from harness.report.junit import junit_xml
 from harness.report.series import Interval, Series, circuit_intervals, series_of
 from harness.report.state import EVENTS_MAX, HISTORY_S_MAX, RunState
-from harness.report.summary import counts_line, summary_markdown
+from harness.report.summary import busy_line, counts_line, summary_markdown
 from harness.report.write import REPORT_FILE, load_run, summary_json, write_report
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "RunDiff",
     "RunState",
     "Series",
+    "busy_line",
     "circuit_intervals",
     "counts_line",
     "diff_lines",

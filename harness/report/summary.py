@@ -5,6 +5,9 @@ A verdict in a few lines of Markdown, and in one line of plain text.
 from collections.abc import Mapping
 from typing import Any
 
+LOAD_PER_CORE_MAX = 1.5
+"""More processes than this for each core, and everything takes longer."""
+
 _GROUPS = (
     ("Expectations", "expectations"),
     ("Invariants", "invariants"),
@@ -54,6 +57,19 @@ def counts_line(summary: Mapping[str, Any]) -> str:
     """
     counts = summary.get("counts", {})
     return ", ".join(f"{count} {status}" for status, count in counts.items()) or "none"
+
+
+def busy_line(summary: Mapping[str, Any]) -> str:
+    """
+    Return a warning that the machine had too much to do; empty if it had not.
+    """
+    load = float(summary.get("load_per_core") or 0.0)
+    if load <= LOAD_PER_CORE_MAX:
+        return ""
+    return (
+        f"the machine was busy ({load:g} processes wanted each core): bounds on time "
+        "may tell of it, not of the service"
+    )
 
 
 def _cell(text: object) -> str:

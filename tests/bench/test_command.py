@@ -138,6 +138,8 @@ def test_ctrl_c_stops_everything_and_keeps_what_was_recorded(
             break
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
+    # Somebody who is in a hurry presses it again: that breaks off nothing.
+    process.send_signal(signal.SIGINT)
     rest = process.stdout.read()
     process.stdout.close()
 
@@ -146,34 +148,8 @@ def test_ctrl_c_stops_everything_and_keeps_what_was_recorded(
     assert not [child for child in children if child.is_running()]
     records = read_records(run_dir / "events.jsonl")
     assert records[-1]["kind"] == "run_ended"
+    assert f"interrupted; what was recorded is in {run_dir}" in rest
     assert orjson.loads((run_dir / "summary.json").read_bytes())["completed"] is False
-
-
-def test_a_broken_scenario_is_refused_with_every_mistake(
-    harness_command: Any, tmp_path: Path
-) -> None:
-    """
-    Exit 2; each mistake has its line, its column and the nearest right word.
-    """
-    file = tmp_path / "broken.yaml"
-    file.write_text(
-        "scenario: broken\n"
-        "title: It cannot be read.\n"
-        "upstraem: {}\n"
-        "workload:\n"
-        "  - {arrivals: 40, for: 10s, send: {message: hi}}\n"
-        "expect:\n"
-        "  - {metric: webhook.lost, is: 0}\n"
-    )
-    finished = harness_command("run", str(file))
-
-    assert finished.exit_code == 2
-    assert (
-        "broken.yaml:3:1: upstraem: unknown key; did you mean 'upstream'?"
-        in finished.output
-    )
-    assert "broken.yaml:5:6" in finished.output
-    assert "webhooks.lost" in finished.output
 
 
 def test_a_service_that_does_not_start_makes_the_run_invalid(
@@ -208,32 +184,6 @@ def test_a_taken_port_makes_the_run_invalid(
 
     assert finished.exit_code == 4
     assert f"port {port} on 127.0.0.1 is taken" in finished.output
-
-
-@pytest.mark.parametrize(
-    ("words", "needle"),
-    [
-        (("run", "upstream-outrage"), "did you mean 'upstream-outage'?"),
-        (("run", "demo", "--target", "http://x", "--command", "y"), "give one of them"),
-        (("run", "demo", "--kill-at", "5"), "is no duration"),
-        (("run", "nowhere/missing.yaml"), "cannot be read"),
-        (("serve", "--workers", "2"), "redis://"),
-        (("report", "nowhere"), "holds no finished run"),
-        (("mock", "--host", "0.0.0.0"), "token"),  # noqa: S104 - it is refused
-        (("frobnicate",), "No such command"),
-    ],
-)
-def test_mistakes_of_the_user_end_with_two_and_a_remedy(
-    harness_command: Any, words: tuple[str, ...], needle: str
-) -> None:
-    """
-    What was given wrongly is named; nothing is started.
-    """
-    finished = harness_command(*words)
-
-    assert finished.exit_code == 2, finished.output
-    assert needle in finished.output
-    assert "Traceback" not in finished.output
 
 
 def test_somebody_elses_service_is_judged_from_outside(

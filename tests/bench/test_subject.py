@@ -3,12 +3,13 @@ Processes under the bench's care.
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
-from harness.bench.subject import Subject, SubjectOptions
+from harness.bench.subject import Subject, SubjectOptions, has_running_members
 from harness.clock import LoopClock
 from harness.errors import SubjectError
 
@@ -37,10 +38,13 @@ def is_alive(pid: int) -> bool:
     """
     try:
         os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        # Gone between the two, or a system without this folder.
+        return not Path("/proc").is_dir()
     except ProcessLookupError:
         return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    return state != "Z"
 
 
 async def test_a_subject_is_ready_when_it_says_where_it_listens(tmp_path: Path) -> None:
@@ -106,6 +110,31 @@ async def test_a_subject_that_ignores_the_request_to_end_is_killed(
 
     assert exit_code == -9
     assert not is_alive(child_pid)
+
+
+async def test_a_group_is_gone_once_none_of_it_runs(tmp_path: Path) -> None:
+    """
+    A group counts as long as one of its processes runs, the first one or not.
+    """
+    child = "import time; time.sleep(60)"
+    code = (
+        "import subprocess, sys, time; "
+        f"subprocess.Popen([sys.executable, '-c', {child!r}]); "
+        + _READY
+        + "time.sleep(60)"
+    )
+    program = subject(tmp_path, code)
+    await program.start()
+    group = program.pid
+    assert group is not None
+    os.kill(group, signal.SIGKILL)
+    async with LoopClock().timeout(20):
+        while program.pid is not None:
+            await LoopClock().sleep(0.01)
+
+    assert has_running_members(group)
+    await program.kill()
+    assert not has_running_members(group)
 
 
 async def test_a_command_that_does_not_exist_is_named(tmp_path: Path) -> None:
