@@ -59,6 +59,7 @@ class Upstream:
             endpoints_max=core.limits.webhook_endpoints_max,
         )
         self._shelves["webhook_endpoints"] = self._endpoints.shelf
+        self._unknown = Unknown(self._script.api_keys)
         # What batches can ask, by its path.
         asked: dict[str, Surface] = {}
         routes = [
@@ -71,7 +72,7 @@ class Upstream:
             *self._files(asked),
             ("/models", Models(self._script.api_keys, self._script.listed_models)),
         ]
-        self._router = Router(routes, otherwise=Unknown())
+        self._router = Router(routes, otherwise=self._unknown)
 
     def _chat(self, asked: dict[str, Surface]) -> list[Route]:
         stored = StoredCompletions(
@@ -110,6 +111,8 @@ class Upstream:
         )
         asked["/v1/responses"] = responses
         return [
+            # No response has that id: it is a path that the mock does not have.
+            ("/responses/compact", self._unknown),
             ("/responses/*", stored),
             ("/responses", responses),
             ("/conversations", Conversations(script.api_keys, memory=memory)),

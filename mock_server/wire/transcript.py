@@ -15,16 +15,20 @@ from mock_server.wire.request import (
     AssistantMessage,
     ChatRequest,
     CustomChoice,
+    DeveloperMessage,
     FunctionChoice,
     FunctionTool,
     JsonObjectFormat,
     Message,
+    SystemMessage,
     Tool,
     ToolMessage,
     text_of,
 )
 
 _REASONING_MODEL = re.compile(r"(o\d|gpt-5(?!.*chat))")
+_MODEL_WITHOUT_INSTRUCTIONS = re.compile(r"o1-(mini|preview)")
+_INSTRUCTING = {SystemMessage: "system", DeveloperMessage: "developer"}
 _DEFAULT_TEMPERATURE = 1.0
 
 
@@ -185,6 +189,8 @@ def _check_says_json(messages: Sequence[Message]) -> None:
 
 
 def _check_reasoning_model(request: ChatRequest) -> None:
+    if _MODEL_WITHOUT_INSTRUCTIONS.match(request.model):
+        _check_no_instructions(request.messages)
     if request.max_tokens is not None:
         text = (
             "Unsupported parameter: 'max_tokens' is not supported with this model. "
@@ -194,3 +200,15 @@ def _check_reasoning_model(request: ChatRequest) -> None:
     if request.temperature not in {None, _DEFAULT_TEMPERATURE}:
         text = "Unsupported parameter: 'temperature' is not supported with this model."
         raise ApiError(text, param="temperature")
+
+
+def _check_no_instructions(messages: Sequence[Message]) -> None:
+    for index, message in enumerate(messages):
+        role = _INSTRUCTING.get(type(message))
+        if role is not None:
+            path = f"messages[{index}].role"
+            text = (
+                f"Unsupported value: '{path}' does not support '{role}' with this "
+                "model."
+            )
+            raise ApiError(text, param=path, code="unsupported_value")

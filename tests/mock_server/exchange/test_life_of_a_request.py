@@ -250,7 +250,9 @@ async def test_unknown_paths_are_in_the_envelope(clock: LoopClock) -> None:
     A path that the API does not have is a 404 as the API gives it, and no event.
     """
     async with mock_in_test(SCRIPT, clock=clock) as mock:
-        answer = await mock.send("POST", "/v1/nothing", {})
+        answer = await mock.send(
+            "POST", "/v1/nothing", {}, headers={"authorization": "Bearer k"}
+        )
         events = [record["kind"] for record in mock.records]
 
     assert answer.status == 404

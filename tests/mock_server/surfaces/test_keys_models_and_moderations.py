@@ -34,10 +34,12 @@ EVERY = [
     ("GET", "/v1/responses/x"),
     ("POST", "/v1/conversations"),
     ("GET", "/v1/webhook_endpoints"),
+    ("POST", "/v1/no/such/path"),
 ]
 ELSEWHERE = [
     "/v1/images/generations",
     "/v1/audio/speech",
+    "/v1/responses/compact",
     "/v1/realtime",
     "/v1/vector_stores",
     "/v1/fine_tuning/jobs",

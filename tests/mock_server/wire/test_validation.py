@@ -411,6 +411,34 @@ TRANSCRIPT: dict[str, tuple[dict[str, Any], Expected]] = {
             "Unsupported parameter: 'temperature' is not supported with this model.",
         ),
     ),
+    "instructions to a model that takes none": (
+        chat(
+            model="o1-mini-2024-09-12",
+            messages=[
+                {"role": "developer", "content": "Be kind."},
+                {"role": "user", "content": "x"},
+            ],
+        ),
+        (
+            "messages[0].role",
+            "unsupported_value",
+            "Unsupported value: 'messages[0].role' does not support 'developer' with this model.",
+        ),
+    ),
+    "a system prompt to a model that takes none": (
+        chat(
+            model="o1-preview",
+            messages=[
+                {"role": "user", "content": "x"},
+                {"role": "system", "content": "Be kind."},
+            ],
+        ),
+        (
+            "messages[1].role",
+            "unsupported_value",
+            "Unsupported value: 'messages[1].role' does not support 'system' with this model.",
+        ),
+    ),
 }
 
 SCHEMAS: dict[str, tuple[dict[str, Any], Expected]] = {
