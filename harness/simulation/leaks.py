@@ -14,6 +14,12 @@ from types import ModuleType
 from typing import Any, Final
 
 from harness.errors import EscapeError
+from harness.simulation.blocking_doors import (
+    BLOCKING_DOORS,
+    BOUND_BLOCKING,
+    fork_doors,
+    set_waiting,
+)
 from harness.simulation.clock_doors import BOUND_CLOCKS, CLOCK_DOORS, set_dates
 from harness.simulation.doors import Door, World, enter, inside, is_occupied
 from harness.simulation.jumping import SimTask
@@ -41,7 +47,7 @@ _KEEPS_REAL_NAMES: Final = frozenset(
 
 _BY_REAL: Final[dict[int, tuple[Any, Any]]] = {
     id(real): (real, replacement)
-    for real, replacement in (*BOUND_CLOCKS, *BOUND_MACHINE)
+    for real, replacement in (*BOUND_CLOCKS, *BOUND_MACHINE, *BOUND_BLOCKING)
 }
 
 
@@ -93,6 +99,8 @@ def contained(world: World) -> Iterator[None]:
         doors = [
             *CLOCK_DOORS,
             *MACHINE_DOORS,
+            *BLOCKING_DOORS,
+            *fork_doors(),
             # aiohttp makes tasks past the loop where it can start them eagerly.
             (asyncio, "Task", SimTask),
             *_aiohttp_doors(),
@@ -103,6 +111,8 @@ def contained(world: World) -> Iterator[None]:
             _replace(door, restore)
         set_dates(are_virtual=True)
         restore.callback(set_dates, are_virtual=False)
+        set_waiting(is_refused=True)
+        restore.callback(set_waiting, is_refused=False)
         _forget_date_header()
         restore.callback(_forget_date_header)
         outer_state = random.getstate()

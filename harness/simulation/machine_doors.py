@@ -8,7 +8,8 @@ import random
 import socket
 import subprocess
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+import uuid
+from collections.abc import Awaitable, Iterable
 from typing import Any, Final
 
 from harness.errors import EscapeError
@@ -20,7 +21,14 @@ _REAL_START: Final = threading.Thread.start
 _REAL_WAIT: Final = threading.Condition.wait
 _REAL_POPEN: Final = subprocess.Popen.__init__
 _REAL_GETADDRINFO: Final = socket.getaddrinfo
+_REAL_GETHOSTBYNAME: Final = socket.gethostbyname
+_REAL_GETHOSTBYNAME_EX: Final = socket.gethostbyname_ex
+_REAL_GETHOSTBYADDR: Final = socket.gethostbyaddr
 _REAL_AS_COMPLETED: Final = asyncio.as_completed
+_REAL_UUID1: Final = uuid.uuid1
+
+_UUID_EPOCH_100NS: Final = 0x01B21DD213814000
+"""Where the time in a UUID begins, before Unix time does."""
 
 
 def _urandom(size: int, /) -> bytes:
@@ -40,6 +48,47 @@ def _getaddrinfo(
     if world is None:
         return _REAL_GETADDRINFO(host, port, family, type, proto, flags)
     return world.answer(host, port, family=family)
+
+
+def _gethostbyname(host: str, /) -> str:
+    world = inside()
+    if world is None:
+        return _REAL_GETHOSTBYNAME(host)
+    [(*_, (address, *_))] = world.answer(host, None)
+    return str(address)
+
+
+def _gethostbyname_ex(host: str, /) -> tuple[str, list[str], list[str]]:
+    if inside() is None:
+        return _REAL_GETHOSTBYNAME_EX(host)
+    return host, [], [_gethostbyname(host)]
+
+
+def _gethostbyaddr(address: str, /) -> tuple[str, list[str], list[str]]:
+    if inside() is None:
+        return _REAL_GETHOSTBYADDR(address)
+    # Nothing in the simulation has a reverse name.
+    return address, [], [_gethostbyname(address)]
+
+
+def _uuid1(node: int | None = None, clock_seq: int | None = None) -> uuid.UUID:
+    world = inside()
+    if world is None:
+        return _REAL_UUID1(node, clock_seq)
+    # The real one asks a C library for the time, and keeps the last in its module.
+    drawn = int.from_bytes(world.urandom(8))
+    node = drawn >> 16 | 1 << 40 if node is None else node
+    clock_seq = drawn & 0x3FFF if clock_seq is None else clock_seq
+    ticks = round(world.wall() * 10_000_000) + _UUID_EPOCH_100NS
+    fields = (
+        ticks & 0xFFFFFFFF,
+        ticks >> 32 & 0xFFFF,
+        ticks >> 48 & 0x0FFF,
+        clock_seq >> 8 & 0x3F,
+        clock_seq & 0xFF,
+        node,
+    )
+    return uuid.UUID(fields=fields, version=1)
 
 
 def _seed(self: random.Random, a: Any = None, version: int = 2) -> None:
@@ -98,21 +147,6 @@ def _getsockname(self: socket.socket, /) -> Any:
     return super(socket.socket, self).getsockname() if address is None else address
 
 
-def _shut(method: str) -> Callable[..., Any]:
-    def refuse(self: socket.socket, /, *arguments: Any) -> Any:
-        if inside() is not None:
-            # Whoever made it expects an OSError or a connection, and would leave
-            # it open.
-            self.close()
-            raise EscapeError(
-                what=f"socket.{method}()",
-                instead="there is no kernel: use streams, transports or aiohttp",
-            )
-        return getattr(super(socket.socket, self), method)(*arguments)
-
-    return refuse
-
-
 MACHINE_DOORS: Final[tuple[Door, ...]] = (
     (os, "urandom", _urandom),
     (random.Random, "seed", _seed),
@@ -121,18 +155,21 @@ MACHINE_DOORS: Final[tuple[Door, ...]] = (
     (subprocess.Popen, "__init__", _popen),
     (asyncio, "as_completed", _as_completed),
     (socket, "getaddrinfo", _getaddrinfo),
+    (socket, "gethostbyname", _gethostbyname),
+    (socket, "gethostbyname_ex", _gethostbyname_ex),
+    (socket, "gethostbyaddr", _gethostbyaddr),
+    (uuid, "uuid1", _uuid1),
     (socket.socket, "bind", _bind),
     (socket.socket, "getsockname", _getsockname),
-    (socket.socket, "connect", _shut("connect")),
-    (socket.socket, "connect_ex", _shut("connect_ex")),
-    (socket.socket, "recv", _shut("recv")),
-    (socket.socket, "send", _shut("send")),
-    (socket.socket, "sendall", _shut("sendall")),
 )
 
 BOUND_MACHINE: Final[tuple[tuple[Any, Any], ...]] = (
     (_REAL_URANDOM, _urandom),
     (_REAL_GETADDRINFO, _getaddrinfo),
+    (_REAL_GETHOSTBYNAME, _gethostbyname),
+    (_REAL_GETHOSTBYNAME_EX, _gethostbyname_ex),
+    (_REAL_GETHOSTBYADDR, _gethostbyaddr),
     (_REAL_AS_COMPLETED, _as_completed),
+    (_REAL_UUID1, _uuid1),
 )
 """What modules may have bound by ``from os import urandom`` and the like."""

@@ -16,7 +16,6 @@ import types
 import uuid
 from collections.abc import Callable
 from time import monotonic as bound_monotonic  # noqa: TID251 - another way in
-from time import sleep as bound_sleep  # noqa: TID251 - another way in
 from typing import Any
 
 import aiohttp
@@ -27,7 +26,6 @@ from aiohttp import web
 from aiohttp.client_proto import ResponseHandler
 
 from harness.clock import Clock, LoopClock
-from harness.errors import EscapeError
 from harness.simulation import START_S, WALL_EPOCH_S, SimLoop, run_virtual
 
 pytestmark = pytest.mark.virtual_time
@@ -234,6 +232,7 @@ def test_randomness_of_libraries_follows_the_seed() -> None:
             os.urandom(8),
             secrets.token_hex(8),
             random.SystemRandom().random(),
+            uuid.uuid1(),
             uuid.uuid4(),  # noqa: TID251 - the door itself
         ]
 
@@ -241,6 +240,18 @@ def test_randomness_of_libraries_follows_the_seed() -> None:
 
     assert first == again
     assert not set(map(repr, first)) & set(map(repr, other))
+
+
+async def test_time_in_an_id_is_virtual() -> None:
+    """
+    A UUID of the first kind holds the simulation's time, whatever was made before.
+    """
+    made = uuid.uuid1()
+
+    assert made.version == 1
+    assert made.time / 1e7 - 0x01B21DD213814000 / 1e7 == pytest.approx(
+        WALL_EPOCH_S + START_S
+    )
 
 
 def test_chance_goes_on_from_one_stretch_to_the_next() -> None:
@@ -309,25 +320,6 @@ async def test_as_completed_starts_coroutines_in_order() -> None:
         await next_one
 
     assert started == list(range(50))
-
-
-@pytest.mark.parametrize(
-    ("name", "call"),
-    [
-        ("sleep", lambda: time.sleep(1)),  # noqa: TID251 - refused
-        ("sleep", lambda: bound_sleep(1)),
-        ("thread", lambda: threading.Thread(target=print).start()),
-        ("another thread", lambda: threading.Event().wait(1)),
-        ("process", lambda: __import__("subprocess").run(["true"], check=True)),
-        ("connect", lambda: __import__("socket").create_connection(("127.0.0.1", 9))),
-    ],
-)
-async def test_blocking_calls_are_refused_at_the_call(name: str, call: Get) -> None:
-    """
-    What would stop the loop or leave the simulation raises where it is called.
-    """
-    with pytest.raises(EscapeError, match=name):
-        call()
 
 
 @pytest.mark.parametrize(
