@@ -66,7 +66,6 @@ APPROVAL_S = 1.0
 
 _LOG = logging.getLogger(__name__)
 _APPROVALS_MAX = 1_000
-_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, ceil_threshold=float("inf"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,17 +35,14 @@ from harness.resilience import Deadline
 from harness.service.graph import Outside, Service
 from harness.settings import ServiceSettings
 from harness.stores import Recovery, StoreCounts
-from harness.webhooks import (
-    open_session,
-)
+from harness.upstream import open_session as open_calls
+from harness.webhooks import open_session as open_webhooks
 
 _CHATS_SHARE = 0.8
 """Of the grace time, how much chats have; the sender has what they leave."""
 
 _CLOSING_SHARE = 0.1
 """Of the grace time, how much is left for closing connections."""
-
-_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, ceil_threshold=float("inf"))
 
 
 @contextlib.asynccontextmanager
@@ -98,21 +95,16 @@ async def running_service(
 @contextlib.asynccontextmanager
 async def _open_outside(settings: ServiceSettings) -> AsyncIterator[Outside]:
     def session() -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=settings.upstream.connections_max,
-                keepalive_timeout=settings.upstream.keep_alive,
-                timeout_ceil_threshold=float("inf"),
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=_NO_TIMEOUT,
-            trust_env=False,
+        return open_calls(
+            connections_max=settings.upstream.connections_max,
+            kept_alive_max=settings.upstream.kept_alive_max,
+            keep_alive_s=settings.upstream.keep_alive,
         )
 
     async with (
         session() as upstream,
         session() as tools,
-        open_session(
+        open_webhooks(
             settings.webhook.egress_policy(bound_host=settings.host)
         ) as webhooks,
     ):

@@ -184,6 +184,9 @@ class UpstreamSettings(Section):
     connections_max: Count = 200
     """Connections to the model API at once."""
 
+    kept_alive_max: Count = 100
+    """Idle connections that are kept to be used again."""
+
     keep_alive: PositiveDuration = 15.0
     """How long an idle connection is kept."""
 

@@ -12,6 +12,7 @@ from harness.upstream.chat_completions import (
 )
 from harness.upstream.classify import classify
 from harness.upstream.client import OnDelta, UpstreamClient
+from harness.upstream.connections import PooledConnector, open_session
 from harness.upstream.model import (
     Breakage,
     ChatRequest,
@@ -31,6 +32,7 @@ __all__ = [
     "CompletionAssembler",
     "FinishReason",
     "OnDelta",
+    "PooledConnector",
     "SseEvent",
     "SseParser",
     "SubmittedOutput",
@@ -40,6 +42,7 @@ __all__ = [
     "Usage",
     "classify",
     "encode_request",
+    "open_session",
     "parse_answer",
     "parse_submitted_output",
 ]

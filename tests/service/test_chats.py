@@ -265,7 +265,8 @@ async def test_caller_may_choose_the_model(outside: Any, caller: Any) -> None:
 
     assert outside.asked[0].body["model"] == "gpt-4o-mini"
     circuits = await caller.request("GET", "/breakers")
-    assert [circuit["name"] for circuit in circuits.json] == ["upstream/gpt-4o-mini"]
+    names = [circuit["name"] for circuit in circuits.json]
+    assert names == ["upstream/gpt-4o", "upstream/gpt-4o-mini"]
 
 
 async def test_leaving_caller_closes_the_upstream_connection(

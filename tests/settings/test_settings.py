@@ -6,6 +6,7 @@ import pydantic
 import pytest
 
 from harness.errors import EgressDeniedError, UsageError
+from harness.resilience import AdaptiveLimiterOptions
 from harness.settings import ENVIRONMENT, ServiceSettings
 
 
@@ -23,9 +24,12 @@ def test_defaults_are_the_documented_ones() -> None:
     assert settings.upstream.attempts_max == 3
     assert settings.upstream.attempt_timeout == 30
     assert settings.upstream.total_timeout == 120
+    connections = (settings.upstream.connections_max, settings.upstream.kept_alive_max)
+    assert connections == (200, 100)
+    assert AdaptiveLimiterOptions().base == 100
     assert (settings.tools.turns_max, settings.tools.pending_timeout) == (8, 60)
     assert (settings.webhook.attempts_max, settings.webhook.timeout) == (3, 10)
-    assert settings.webhook.backoff_base == 1
+    assert settings.webhook.schedule().delays_s == (1, 2)
     assert settings.retention == 3600
     assert (settings.model, settings.temperature) == ("gpt-4o", 0.7)
 
