@@ -41,6 +41,9 @@ from harness.webhooks import (
 DEFAULT_ENDPOINT: Final = "default"
 """Name of the endpoint that ``webhook.url`` stands for."""
 
+NO_API_KEY: Final = "unset"
+"""Sent where no key was given; it is no secret."""
+
 _PROBE_LEASE_S: Final = 60.0
 
 
@@ -157,7 +160,7 @@ class UpstreamSettings(Section):
     base_url: HttpUrl = "http://127.0.0.1:4010/v1"
     """Base URL, ``/v1`` included."""
 
-    api_key: SecretStr = SecretStr("unset")
+    api_key: SecretStr = SecretStr(NO_API_KEY)
     """Bearer token."""
 
     retry_enabled: bool = True

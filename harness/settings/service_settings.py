@@ -11,6 +11,7 @@ from harness.errors import UsageError
 from harness.orchestrator import OrchestratorOptions
 from harness.resilience import PipelineOptions
 from harness.settings.sections import (
+    NO_API_KEY,
     BreakerSettings,
     LimitSettings,
     RateLimitSettings,
@@ -124,9 +125,8 @@ class ServiceSettings(Section):
         Return every secret as it was given, for those who must keep it out of sight.
         """
         known = (self.upstream.api_key, self.webhook.secret, self.admin_token)
-        return tuple(
-            secret.get_secret_value() for secret in known if secret is not None
-        )
+        texts = (secret.get_secret_value() for secret in known if secret is not None)
+        return tuple(text for text in texts if text != NO_API_KEY)
 
     def replaced(self, values: Mapping[str, Any]) -> Self:
         """

@@ -129,6 +129,16 @@ def test_secrets_do_not_show() -> None:
     )
 
 
+def test_what_was_not_given_is_no_secret() -> None:
+    """
+    Only secrets that somebody gave are kept out of sight.
+    """
+    settings = ServiceSettings.from_environment({"OPENAI_API_KEY": "sk-one"})
+
+    assert ServiceSettings().secret_texts() == ()
+    assert settings.secret_texts() == ("sk-one",)
+
+
 def test_dump_can_be_read_again() -> None:
     """
     Settings written as JSON are read back as the same settings.
