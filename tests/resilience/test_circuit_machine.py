@@ -26,7 +26,14 @@ from harness.resilience import (
     Outcome,
 )
 
-THRESHOLD, BREAK_S, PROBES_MAX, SUCCESSES, LEASE_S = 3, 10.0, 2, 2, 7.0
+LEASE_S = 7.0
+FIRST = CircuitBreakerOptions(
+    failure_threshold=3,
+    break_duration_s=10.0,
+    probes_max=2,
+    successes_to_close=2,
+    probe_lease_s=LEASE_S,
+)
 
 
 class Model:
@@ -35,9 +42,10 @@ class Model:
     """
 
     def __init__(self) -> None:
+        self.rules = FIRST
         self.state = "closed"
         self.failures = 0
-        self.opened_s = 0.0
+        self.until_s = 0.0
         self.successes = 0
         self.era = 0
         self.probes: dict[int, float] = {}
@@ -49,7 +57,7 @@ class Model:
         self.state, self.era = state, self.era + 1
         self.successes, self.probes = 0, {}
         if state == "open":
-            self.opened_s = now_s
+            self.until_s = now_s + self.rules.break_duration_s
         elif state != "half_open":
             self.failures = 0
 
@@ -57,7 +65,7 @@ class Model:
         """
         Return whether a call gets in.
         """
-        if self.state == "open" and now_s >= self.opened_s + BREAK_S:
+        if self.state == "open" and now_s >= self.until_s:
             self.enter("half_open", now_s)
         if self.state == "half_open":
             self.probes = {
@@ -65,7 +73,7 @@ class Model:
                 for probe, start_s in self.probes.items()
                 if now_s < start_s + LEASE_S
             }
-            if len(self.probes) >= PROBES_MAX:
+            if len(self.probes) >= self.rules.probes_max:
                 return False
             self.probes[key] = now_s
             return True
@@ -89,10 +97,17 @@ class Model:
             self.successes += not failed
             if failed:
                 self.enter("open", now_s)
-            elif self.successes >= SUCCESSES:
+            elif self.successes >= self.rules.successes_to_close:
                 self.enter("closed", now_s)
-        elif self.state == "closed" and self.failures >= THRESHOLD:
+        elif self.state == "closed" and failed and self.failures >= self.threshold:
             self.enter("open", now_s)
+
+    @property
+    def threshold(self) -> int:
+        """
+        So many failures in a row open it.
+        """
+        return self.rules.failure_threshold or 0
 
 
 BY_HAND = {
@@ -118,13 +133,7 @@ class CircuitMachine(RuleBasedStateMachine):
         self.keys = 0
         self.circuit = Circuit(
             "upstream",
-            options=CircuitBreakerOptions(
-                failure_threshold=THRESHOLD,
-                break_duration_s=BREAK_S,
-                probes_max=PROBES_MAX,
-                successes_to_close=SUCCESSES,
-                probe_lease_s=LEASE_S,
-            ),
+            options=FIRST,
             now_s=0.0,
             draws=random.Random(0),  # noqa: S311 - no jitter is asked for
         )
@@ -171,6 +180,28 @@ class CircuitMachine(RuleBasedStateMachine):
             self.model.enter(BY_HAND[event], self.now_s)
         self.circuit.go(event, self.now_s)
 
+    @rule(
+        threshold=st.integers(1, 5),
+        break_s=st.sampled_from([1.0, 10.0, 30.0]),
+        probes_max=st.integers(1, 3),
+        successes=st.integers(1, 3),
+    )
+    def change(
+        self, threshold: int, break_s: float, probes_max: int, successes: int
+    ) -> None:
+        """
+        Change the rules while it works.
+        """
+        rules = CircuitBreakerOptions(
+            failure_threshold=threshold,
+            break_duration_s=break_s,
+            probes_max=probes_max,
+            successes_to_close=successes,
+            probe_lease_s=LEASE_S,
+        )
+        self.model.rules = rules
+        self.circuit.change(rules, self.now_s)
+
     @rule()
     def reset(self) -> None:
         """
@@ -188,7 +219,6 @@ class CircuitMachine(RuleBasedStateMachine):
         assert self.circuit.successes == self.model.successes
         assert self.circuit.health.failures == self.model.failures
         assert len(self.circuit.probes) == len(self.model.probes)
-        assert len(self.circuit.probes) <= PROBES_MAX
 
     @invariant()
     def news_chains(self) -> None:
