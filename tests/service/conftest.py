@@ -37,6 +37,9 @@ class Seen:
     body: Any
     headers: dict[str, str]
     at_s: float
+    peer: Any = None
+    """The other end of its connection."""
+
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when its caller has left before it was answered."""
 
@@ -207,6 +210,7 @@ class Outside:
             body=await request.json(),
             headers=headers,
             at_s=self._clock.monotonic(),
+            peer=request.transport and request.transport.get_extra_info("peername"),
         )
         where.append(seen)
         self._arrived.set()
