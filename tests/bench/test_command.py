@@ -33,9 +33,9 @@ def without_fault(document: dict[str, Any]) -> None:
     del document["upstream"]["faults"]
 
 
-def without_success_ratio(document: dict[str, Any]) -> None:
+def without_haste(document: dict[str, Any]) -> None:
     """
-    Callers of a dead service fail: only what happens to webhooks is asked.
+    Ask only for what neither a slow machine nor a dead service can spoil.
     """
     document["expect"] = [
         each
@@ -50,10 +50,10 @@ def test_an_outage_is_passed_by_a_breaker_that_keeps_its_promise(
     """
     The reference service opens, probes and closes; the run leaves all its files.
     """
-    finished = harness_command("run", str(shortened("upstream-outage", 0.2)))
+    file = shortened("upstream-outage", 0.2, without_haste)
+    finished = harness_command("run", str(file))
 
-    assert finished.exit_code == 0, finished.output
-    assert finished.summary["verdict"] == "passed"
+    assert finished.is_fine, finished.output
     assert finished.entry("breaker.opens")["status"] == "passed"
     assert finished.entry("circuit upstream")["status"] == "passed"
     run_dir = Path(finished.output.rsplit("report: ", 1)[1].strip()).parent
@@ -106,10 +106,10 @@ def test_a_service_killed_in_the_middle_loses_no_webhook(
     """
     ``kill -9`` while deliveries fail and wait: after the restart each one ends.
     """
-    file = shortened("flaky-webhooks", 0.5, without_success_ratio)
+    file = shortened("flaky-webhooks", 0.5, without_haste)
     finished = harness_command("run", str(file), "--kill-at", "6s")
 
-    assert finished.exit_code == 0, finished.output
+    assert finished.is_fine, finished.output
     assert "service killed" in finished.output
     lost = finished.entry("webhooks.lost")
     assert lost["status"] == "passed"
@@ -210,7 +210,7 @@ def test_somebody_elses_service_is_judged_from_outside(
         *("--command", f"{sys.executable} {service}", "--profile", str(profile)),
     )
 
-    assert finished.exit_code == 0, finished.output
+    assert finished.is_fine, finished.output
     assert finished.summary["calls"]["answered"] > 50
 
 

@@ -60,11 +60,21 @@ def ask(command: str) -> Any:
 def test_the_demo_passes_and_names_its_report(tmp_path: Path) -> None:
     """
     The first command: exit 0, a verdict, a report that exists.
-    """
-    finished = run(sys.executable, "-m", "harness", "demo", "--no-tui", folder=tmp_path)
 
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert "verdict: passed" in finished.stdout
+    A machine that is too busy for it makes it invalid, never failed.
+    """
+    finished = run(
+        *(sys.executable, "-m", "harness", "demo", "--no-tui"),
+        folder=tmp_path,
+        timeout_s=170.0,
+    )
+
+    verdict = re.findall(r"^verdict: (\w+)", finished.stdout, re.MULTILINE)
+    was_late = re.search(
+        r"^  the (generator|mock) .* late", finished.stdout, re.MULTILINE
+    )
+    wanted = (4, ["invalid"]) if was_late else (0, ["passed"])
+    assert (finished.returncode, verdict) == wanted, finished.stdout + finished.stderr
     report = finished.stdout.rsplit("report: ", 1)[1].strip()
     assert (tmp_path / report).stat().st_size > 100_000
 
