@@ -8,23 +8,29 @@ at once. Secrets never show in a representation, a dump or an error.
 
 from harness.settings.sections import (
     DEFAULT_ENDPOINT,
-    BreakerSettings,
     LimitSettings,
-    RateLimitSettings,
-    RetryBudgetSettings,
     ToolSettings,
     UpstreamSettings,
     WebhookSettings,
 )
 from harness.settings.service_settings import ENVIRONMENT, ServiceSettings
+from harness.settings.strategies import (
+    BreakerSettings,
+    ConcurrencySettings,
+    HedgingSettings,
+    RateLimitSettings,
+    RetryBudgetSettings,
+)
 from harness.settings.text import Count, Duration, HttpUrl, PositiveDuration, Rate
 
 __all__ = [
     "DEFAULT_ENDPOINT",
     "ENVIRONMENT",
     "BreakerSettings",
+    "ConcurrencySettings",
     "Count",
     "Duration",
+    "HedgingSettings",
     "HttpUrl",
     "LimitSettings",
     "PositiveDuration",

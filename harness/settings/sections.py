@@ -3,26 +3,20 @@ The sections of the settings, each with what it tells the room below.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import SecretStr, model_validator
 
 from harness.errors import UsageError
-from harness.resilience import (
-    BackoffOptions,
-    CircuitBreakerOptions,
-    RateLimiterOptions,
-    RetryBudgetOptions,
-    RetryOptions,
-)
+from harness.resilience import BackoffOptions, RetryOptions
+from harness.settings.section import Section
+from harness.settings.strategies import HedgingSettings, RetryBudgetSettings
 from harness.settings.text import (
     Count,
-    Duration,
     HttpUrl,
     Network,
     Path,
     PositiveDuration,
-    Rate,
 )
 from harness.tools import ToolBackendOptions
 from harness.upstream import UpstreamOptions
@@ -43,113 +37,6 @@ DEFAULT_ENDPOINT: Final = "default"
 
 NO_API_KEY: Final = "unset"
 """Sent where no key was given; it is no secret."""
-
-_PROBE_LEASE_S: Final = 60.0
-
-
-class Section(BaseModel):
-    """
-    Base of all sections: unknown keys are refused, fields explain themselves.
-    """
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        use_attribute_docstrings=True,
-        hide_input_in_errors=True,
-    )
-
-
-class BreakerSettings(Section):
-    """
-    When a circuit opens, and how it closes again.
-    """
-
-    enabled: bool = True
-    """False lets every call through."""
-
-    failure_threshold: Count = 5
-    """So many failures in a row open the circuit."""
-
-    break_duration: PositiveDuration = 30.0
-    """How long an open circuit refuses before it lets a probe through."""
-
-    probes_max: Count = 3
-    """Probes under way at once while half-open."""
-
-    successes_to_close: Count = 3
-    """So many successful probes close the circuit."""
-
-    def options(self, *, attempt_timeout_s: float) -> CircuitBreakerOptions | None:
-        """
-        Return what the circuit breaker is told; None leaves it out.
-        """
-        if not self.enabled:
-            return None
-        return CircuitBreakerOptions(
-            failure_threshold=self.failure_threshold,
-            break_duration_s=self.break_duration,
-            probes_max=self.probes_max,
-            successes_to_close=self.successes_to_close,
-            # A probe that is still within its timeout is not lost.
-            probe_lease_s=max(_PROBE_LEASE_S, 2 * attempt_timeout_s),
-        )
-
-
-class RateLimitSettings(Section):
-    """
-    How fast the model API may be asked.
-    """
-
-    enabled: bool = True
-    """False asks as fast as chats come in."""
-
-    rate: Rate = 100.0
-    """Attempts per second in the long run."""
-
-    burst: Count = 200
-    """Attempts that may be made at once."""
-
-    wait_max: Duration = 30.0
-    """Longest wait for a permit; a longer one is refused at once."""
-
-    def options(self) -> RateLimiterOptions | None:
-        """
-        Return what the rate limiter is told; None leaves it out.
-        """
-        if not self.enabled:
-            return None
-        return RateLimiterOptions(
-            rate_per_s=self.rate, burst=self.burst, wait_max_s=self.wait_max
-        )
-
-
-class RetryBudgetSettings(Section):
-    """
-    How far retries may multiply the requests to the model API.
-    """
-
-    enabled: bool = True
-    """False lets every request be retried as often as ``attempts_max`` says."""
-
-    share: Annotated[float, Field(ge=0)] = 0.2
-    """Retries earned per request."""
-
-    reserve: Rate = 3.0
-    """Retries that are there even without requests."""
-
-    window: PositiveDuration = 10.0
-    """What is earned and spent counts for so long."""
-
-    def options(self) -> RetryBudgetOptions | None:
-        """
-        Return what the retries are told; None for no limit but their number.
-        """
-        if not self.enabled:
-            return None
-        return RetryBudgetOptions(
-            share=self.share, reserve_per_s=self.reserve, window_s=self.window
-        )
 
 
 class UpstreamSettings(Section):
@@ -184,6 +71,9 @@ class UpstreamSettings(Section):
     retry_budget: RetryBudgetSettings = RetryBudgetSettings()
     """What keeps retries from making an outage worse."""
 
+    hedging: HedgingSettings = HedgingSettings()
+    """Second attempts beside slow ones."""
+
     connections_max: Count = 200
     """Connections to the model API at once."""
 
@@ -200,6 +90,22 @@ class UpstreamSettings(Section):
         return UpstreamOptions(
             base_url=self.base_url, api_key=self.api_key.get_secret_value()
         )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        # A default gives way to what was asked for; two wishes have to fit.
+        wrong = [
+            f"{longer} is longer than {shorter}"
+            for longer, shorter in (
+                ("attempt_timeout", "total_timeout"),
+                ("backoff_base", "backoff_max"),
+            )
+            if {longer, shorter} <= self.model_fields_set
+            and getattr(self, longer) > getattr(self, shorter)
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
 
     def retry_options(self) -> RetryOptions | None:
         """

@@ -5,20 +5,23 @@ Everything the reference service can be told, and where it may be told.
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 
 from harness.errors import UsageError
 from harness.orchestrator import OrchestratorOptions
 from harness.resilience import PipelineOptions
+from harness.settings.section import Section
 from harness.settings.sections import (
     NO_API_KEY,
-    BreakerSettings,
     LimitSettings,
-    RateLimitSettings,
-    Section,
     ToolSettings,
     UpstreamSettings,
     WebhookSettings,
+)
+from harness.settings.strategies import (
+    BreakerSettings,
+    ConcurrencySettings,
+    RateLimitSettings,
 )
 from harness.settings.text import ALREADY_PARSED, PositiveDuration
 from harness.stores import Durability, StoreOptions
@@ -65,11 +68,24 @@ class ServiceSettings(Section):
     """First message of every conversation."""
 
     breaker: BreakerSettings = BreakerSettings()
+    concurrency: ConcurrencySettings = ConcurrencySettings()
     rate_limit: RateLimitSettings = RateLimitSettings()
     upstream: UpstreamSettings = UpstreamSettings()
     tools: ToolSettings = ToolSettings()
     webhook: WebhookSettings = WebhookSettings()
     limits: LimitSettings = LimitSettings()
+
+    @model_validator(mode="after")
+    def _probes_fit(self) -> Self:
+        if self.concurrency.enabled and self.breaker.enabled:
+            probes, requests = self.breaker.probes_max, self.concurrency.requests_max
+            if probes > requests:
+                message = (
+                    f"breaker.probes_max {probes} is more than "
+                    f"concurrency.requests_max {requests} lets through"
+                )
+                raise ValueError(message)
+        return self
 
     @property
     def store_url(self) -> str:
@@ -87,7 +103,12 @@ class ServiceSettings(Section):
         return PipelineOptions(
             total_timeout_s=total_s,
             retry=self.upstream.retry_options(),
+            hedging=self.upstream.hedging.options(),
             circuit_breaker=self.breaker.options(attempt_timeout_s=attempt_s),
+            adaptive_limiter=self.concurrency.adaptive_options(
+                attempt_timeout_s=attempt_s
+            ),
+            bulkhead=self.concurrency.bulkhead_options(),
             rate_limiter=self.rate_limit.options(),
             attempt_timeout_s=attempt_s,
         )

@@ -207,3 +207,104 @@ def test_loopback_is_dialled_where_both_ends_are_there(
     except EgressDeniedError:
         denied = True
     assert denied is not is_dialled
+
+
+def test_all_strategies_can_be_asked_for() -> None:
+    """
+    What the pipeline can do stands in the settings, each strategy with its figures.
+    """
+    settings = ServiceSettings.model_validate(
+        {
+            "breaker": {
+                "failure_ratio": 0.5,
+                "slow_ratio": 0.8,
+                "slow_call": "4s",
+                "window_calls": 40,
+                "break_factor": 2,
+                "break_max": "5min",
+                "break_jitter": 0.1,
+            },
+            "concurrency": {"enabled": True, "requests_max": 8},
+            "rate_limit": {"tokens_per_minute": 30_000},
+            "upstream": {"hedging": {"enabled": True, "delay_min": "1s"}},
+        }
+    )
+
+    options = settings.pipeline_options()
+
+    breaker, limiter = options.circuit_breaker, options.rate_limiter
+    assert breaker is not None
+    assert (breaker.failure_ratio, breaker.slow_ratio) == (0.5, 0.8)
+    assert (breaker.slow_call_s, breaker.window_calls) == (4, 40)
+    assert (breaker.break_factor, breaker.break_max_s) == (2, 300)
+    assert breaker.break_jitter == 0.1
+    assert options.bulkhead is not None
+    assert options.bulkhead.permits_max == 8
+    assert options.adaptive_limiter is None
+    assert limiter is not None
+    assert (limiter.token_rate_per_s, limiter.token_burst) == (500, 30_000)
+    assert options.hedging is not None
+    assert options.hedging.delay_min_s == 1
+
+
+def test_concurrency_can_be_found_out() -> None:
+    """
+    With a rule the limit is the one to begin with, and there is no fixed one.
+    """
+    settings = ServiceSettings.model_validate(
+        {
+            "concurrency": {"enabled": True, "adaptive": "vegas"},
+            "upstream": {"attempt_timeout": "7s"},
+        }
+    )
+
+    options = settings.pipeline_options()
+
+    assert options.bulkhead is None
+    assert options.adaptive_limiter is not None
+    assert options.adaptive_limiter.strategy == "vegas"
+    assert options.adaptive_limiter.base == 100
+    assert options.adaptive_limiter.timeout_s == 7
+
+
+def test_settings_that_do_not_fit_together_are_refused() -> None:
+    """
+    Mistakes across settings are told by the names in the file, all of them at once.
+    """
+    with pytest.raises(pydantic.ValidationError) as caught:
+        ServiceSettings.model_validate(
+            {
+                "breaker": {
+                    "failure_ratio": 0.5,
+                    "window_calls": 5,
+                    "break_duration": "9s",
+                    "break_max": "3s",
+                },
+                "upstream": {
+                    "attempt_timeout": "9s",
+                    "total_timeout": "3s",
+                    "backoff_base": "2s",
+                    "backoff_max": "1s",
+                },
+            }
+        )
+    told = {".".join(map(str, e["loc"])): e["msg"] for e in caught.value.errors()}
+
+    assert told.keys() == {"breaker", "upstream"}
+    for name in ("window_calls", "break_max"):
+        assert name in told["breaker"]
+    assert "attempt_timeout is longer than total_timeout" in told["upstream"]
+    assert "backoff_base is longer than backoff_max" in told["upstream"]
+
+
+def test_probes_have_to_fit_through_the_bulkhead() -> None:
+    """
+    More probes than requests at once would never be made; a default gives way.
+    """
+    with pytest.raises(pydantic.ValidationError, match=r"breaker\.probes_max 3"):
+        ServiceSettings.model_validate(
+            {"concurrency": {"enabled": True, "requests_max": 2}}
+        )
+    short = ServiceSettings.model_validate({"upstream": {"total_timeout": "3s"}})
+
+    assert short.pipeline_options().attempt_timeout_s == 3
