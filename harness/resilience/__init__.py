@@ -77,6 +77,7 @@ from harness.resilience.rate_limiter import RateLimiter
 from harness.resilience.registry import CircuitGroup, OptionsFor, Pipelines
 from harness.resilience.retry import GiveUp, Retry, RetryIn, next_step
 from harness.resilience.retry_after import RetryAfter, parse_retry_after
+from harness.resilience.statistics import PipelineStatistics
 from harness.resilience.strategy import Strategy, StrategyKind
 
 __all__ = [
@@ -122,6 +123,7 @@ __all__ = [
     "Pipeline",
     "PipelineOptions",
     "PipelineOrderWarning",
+    "PipelineStatistics",
     "Pipelines",
     "PipelinesOptions",
     "QuotaLeft",

@@ -54,6 +54,9 @@ class _Window:
 class AdaptiveLimiter:
     """
     The concurrency of one destination.
+
+    Attributes:
+        bulkhead: Holds the permits, and as many as the limit is at the moment.
     """
 
     kind = StrategyKind.ADAPTIVE_LIMITER
@@ -66,7 +69,7 @@ class AdaptiveLimiter:
         self._clock = clock
         self._bus = bus
         self._rule = make_rule(options)
-        self._bulkhead = Bulkhead(
+        self.bulkhead = Bulkhead(
             name,
             options=BulkheadOptions(
                 permits_max=options.base,
@@ -84,14 +87,14 @@ class AdaptiveLimiter:
         """
         How many calls may be under way at this moment.
         """
-        return self._bulkhead.permits_max
+        return self.bulkhead.permits_max
 
     @property
     def in_flight(self) -> int:
         """
         How many are.
         """
-        return self._bulkhead.in_use
+        return self.bulkhead.in_use
 
     @property
     def rate_per_s(self) -> float | None:
@@ -105,7 +108,7 @@ class AdaptiveLimiter:
         Make an attempt when there is room for it, and learn from how it went.
         """
         try:
-            await self._bulkhead.acquire(deadline=attempt.deadline)
+            await self.bulkhead.acquire(deadline=attempt.deadline)
         except BulkheadFullError as error:
             self._bus.publish(
                 OperationRejected(
@@ -115,7 +118,7 @@ class AdaptiveLimiter:
                 )
             )
             raise
-        in_flight = self._bulkhead.in_use
+        in_flight = self.bulkhead.in_use
         try:
             return await inner(attempt)
         finally:
@@ -123,7 +126,7 @@ class AdaptiveLimiter:
                 # First, so that a smaller limit lets nobody else in.
                 self._learn(attempt, in_flight)
             finally:
-                self._bulkhead.release()
+                self.bulkhead.release()
 
     def record_latency(
         self, latency_s: float | None, *, in_flight: int | None = None, dropped: bool
@@ -138,7 +141,7 @@ class AdaptiveLimiter:
         """
         now_s = self._clock.monotonic()
         window = self._window
-        under_way = self._bulkhead.in_use if in_flight is None else in_flight
+        under_way = self.bulkhead.in_use if in_flight is None else in_flight
         window.add(now_s, latency_s, in_flight=under_way, dropped=dropped)
         is_over = now_s - window.start_s >= self._options.window_s
         if is_over and window.samples >= self._options.samples_min:
@@ -174,7 +177,7 @@ class AdaptiveLimiter:
         after = max(math.floor(self._rule.limit), 1)
         if after == before:
             return
-        self._bulkhead.change(permits_max=after)
+        self.bulkhead.change(permits_max=after)
         self._bus.publish(
             ConcurrencyLimitChanged(
                 limiter=self.name, from_limit=before, to_limit=after, reason=reason

@@ -17,8 +17,10 @@ from harness.clock import Clock
 from harness.errors import AttemptTimeoutError, DeadlineExceededError
 from harness.events import AttemptEnded, AttemptStarted, OperationRejected
 from harness.ids import IdMint
+from harness.resilience.adaptive_limiter import AdaptiveLimiter
 from harness.resilience.attempt import Attempt, Execution, Handler
 from harness.resilience.attempt_timer import AttemptTimer
+from harness.resilience.bulkhead import Bulkhead
 from harness.resilience.circuit_breaker import CircuitBreaker
 from harness.resilience.deadline import (
     Deadline,
@@ -30,7 +32,9 @@ from harness.resilience.deadline import (
 from harness.resilience.hedging import Hedging
 from harness.resilience.lint import PipelineOrderWarning, lint_order
 from harness.resilience.outcome import CANCELLED, Classified, Classifier, Outcome
+from harness.resilience.rate_limiter import RateLimiter
 from harness.resilience.retry import Retry
+from harness.resilience.statistics import PipelineStatistics
 from harness.resilience.strategy import Strategy
 
 T = TypeVar("T")
@@ -68,6 +72,11 @@ class Pipeline:
         for complaint in lint_order(self.strategies):
             warnings.warn(complaint, PipelineOrderWarning, stacklevel=2)
         self.in_flight = 0
+        self._calls = 0
+        self._successes = 0
+        self._failures = 0
+        self._backpressures = 0
+        self._ignored = 0
         self._classify = classify
         self._clock = clock
         self._bus = bus
@@ -109,6 +118,7 @@ class Pipeline:
             RejectedError: A strategy refused; nothing was attempted by the last try.
             DeadlineExceededError: The time was over.
         """
+        self._calls += 1
         if self._gate is not None:
             self._gate.refuse_early(operation)
         execution = Execution(
@@ -135,6 +145,37 @@ class Pipeline:
             self.in_flight -= 1
             if token is not None:
                 leave_deadline(token)
+
+    def statistics(self) -> PipelineStatistics:
+        """
+        Return what was done so far and how the strategies stand.
+        """
+        ended = (self._successes, self._failures, self._backpressures, self._ignored)
+        standing: dict[str, Any] = {}
+        for strategy in self.strategies:
+            match strategy:
+                case CircuitBreaker():
+                    standing["circuit"] = strategy.snapshot()
+                case AdaptiveLimiter():
+                    standing |= _standing_of(strategy.bulkhead)
+                case Bulkhead():
+                    standing |= _standing_of(strategy)
+                case RateLimiter():
+                    standing["rate_available"] = strategy.available()
+                    standing["rate_waiting"] = strategy.waiting
+                case _:
+                    pass
+        return PipelineStatistics(
+            name=self.name,
+            calls=self._calls,
+            in_flight=self.in_flight,
+            attempts=sum(ended),
+            successes=self._successes,
+            failures=self._failures,
+            backpressures=self._backpressures,
+            ignored=self._ignored,
+            **standing,
+        )
 
     def _deadline(self, given: Deadline | None) -> Deadline | None:
         around = earlier(given, current_deadline())
@@ -227,6 +268,7 @@ class Pipeline:
         classified = self._judge(error)
         attempt.classified = classified
         attempt.duration_s = self._clock.monotonic() - attempt.started_s
+        self._count(classified.outcome)
         if not self._bus.is_heard:
             return
         self._bus.publish(
@@ -242,6 +284,17 @@ class Pipeline:
                 request_id=attempt.request_id,
             )
         )
+
+    def _count(self, outcome: Outcome) -> None:
+        # Compared one by one: a member of an enum hashes slowly.
+        if outcome is Outcome.SUCCESS:
+            self._successes += 1
+        elif outcome is Outcome.FAILURE:
+            self._failures += 1
+        elif outcome is Outcome.BACKPRESSURE:
+            self._backpressures += 1
+        else:
+            self._ignored += 1
 
     def _judge(self, error: BaseException | None) -> Classified:
         if error is not None and not isinstance(error, Exception):
@@ -265,6 +318,14 @@ def _gate_of(strategies: Sequence[Strategy]) -> CircuitBreaker | None:
         if not isinstance(strategy, Hedging):
             return None
     return None
+
+
+def _standing_of(bulkhead: Bulkhead) -> dict[str, int]:
+    return {
+        "concurrency_limit": bulkhead.permits_max,
+        "concurrency_in_use": bulkhead.in_use,
+        "concurrency_waiting": bulkhead.waiting,
+    }
 
 
 def _remaining_s(deadline: Deadline | None) -> float | None:

@@ -22,6 +22,7 @@ from harness.resilience.outcome import Classifier
 from harness.resilience.pipeline import Pipeline
 from harness.resilience.rate_limiter import RateLimiter
 from harness.resilience.retry import Retry
+from harness.resilience.statistics import PipelineStatistics
 from harness.resilience.strategy import Strategy
 
 OptionsFor = Callable[[str], PipelineOptions]
@@ -146,6 +147,15 @@ class Pipelines:
         Return all circuits as they stand, by name.
         """
         return [breaker.snapshot() for _, breaker in sorted(self._breakers().items())]
+
+    def statistics(self) -> list[PipelineStatistics]:
+        """
+        Return what each pipeline has done and how it stands, by name.
+        """
+        return [
+            destination.pipeline.statistics()
+            for _, destination in sorted(self._known.items())
+        ]
 
     def circuit(self, name: str) -> CircuitGroup:
         """
