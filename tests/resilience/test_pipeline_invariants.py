@@ -26,8 +26,10 @@ from harness.resilience import (
     Attempt,
     BackoffOptions,
     BulkheadOptions,
+    CircuitBreaker,
     CircuitBreakerOptions,
     Classified,
+    Pipeline,
     PipelineOptions,
     Pipelines,
     RateLimiterOptions,
@@ -70,12 +72,52 @@ def classify(error: BaseException | None) -> Classified:
     return classify_error(error)
 
 
+class LeapingClock(LoopClock):
+    """
+    The clock of a machine that sleeps now and then, and whose wall clock is set.
+    """
+
+    offset_s = 0.0
+
+    def wall(self) -> float:
+        """
+        Return what somebody made of the time.
+        """
+        return super().wall() + self.offset_s
+
+    def leap(self, draws: random.Random) -> None:
+        """
+        Go on later: timers are overdue then, all at once.
+        """
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimLoop)
+        loop._now_s += draws.choice([0.5, BREAK_S, 25.0])
+        self.offset_s += draws.choice([-3600.0, 0.0, 3600.0])
+
+
+def change_rules(pipeline: Pipeline, draws: random.Random) -> None:
+    """
+    Let the circuit go on by other rules.
+    """
+    for strategy in pipeline.strategies:
+        if isinstance(strategy, CircuitBreaker):
+            strategy.change(
+                CircuitBreakerOptions(
+                    failure_threshold=draws.choice([1, 3, 10]),
+                    break_duration_s=draws.choice([0.5, BREAK_S]),
+                    probes_max=PROBES_MAX,
+                    honours_retry_after=False,
+                    auto_half_open=draws.choice([True, False]),
+                )
+            )
+
+
 async def storm(seed: int, recorder: Recorder) -> Pipelines:
     """
     Call a peer that comes and goes, from callers that come and go.
     """
     draws = random.Random(seed)  # noqa: S311 - a test's own chance
-    clock = LoopClock(0.0)
+    clock = LeapingClock(0.0)
     bus = EventBus(clock=clock)
     ids = IdMint(draws)
     pipelines = Pipelines(
@@ -117,6 +159,10 @@ async def storm(seed: int, recorder: Recorder) -> Pipelines:
                             pipelines.circuit("upstream").reset,
                         ]
                     )()
+                if draws.random() < 0.02:
+                    change_rules(pipeline, draws)
+                if draws.random() < 0.02:
+                    clock.leap(draws)
                 await clock.sleep(draws.choice([0, 0, 0.1, 0.5]))
             await clock.sleep(30)
             pipelines.circuit("upstream").reset()
@@ -181,7 +227,10 @@ def limits_are_kept(envelopes: list[Envelope]) -> None:
 @settings(max_examples=40, deadline=None)
 def test_invariants_hold_in_any_storm(seed: int) -> None:
     """
-    Attempts are ordered, circuits respected, limits kept, and nothing is left over.
+    Attempts are in order, circuits respected, limits kept, and nothing is left over.
+
+    Callers leave, the operator interferes, rules change, the machine falls asleep, and
+    the wall clock is set.
     """
     recorder = Recorder()
     with asyncio.Runner(loop_factory=lambda: SimLoop(seed=seed)) as runner:
