@@ -6,9 +6,10 @@ import asyncio
 import datetime as dt
 import hashlib
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from aiohttp import web
@@ -43,6 +44,7 @@ from harness.web.sse import EventStream
 _LOG = logging.getLogger(__name__)
 _KEY_CHARS_MAX = 255
 _OK = 200
+_HOST: Final = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}", re.ASCII)
 
 
 class ChatRoutes:
@@ -152,7 +154,7 @@ class ChatRoutes:
         expires_at = dt.datetime.fromtimestamp(record.expires_s, tz=dt.UTC)
         accepted = {
             "callback_id": record.callback_id,
-            "status_url": f"{ask.request.scheme}://{ask.request.host}{path}",
+            "status_url": f"{ask.request.scheme}://{_host_of(ask.request)}{path}",
             "expires_at": expires_at.isoformat(timespec="milliseconds"),
         }
         response = json_answer(
@@ -310,6 +312,18 @@ def _mode_of(request: web.Request) -> ChatMode:
     return ChatMode.STREAM if "text/event-stream" in types else ChatMode.SYNC
 
 
+def _host_of(request: web.Request) -> str:
+    """
+    Return the host that the caller knows us by, or the address it reached us at.
+    """
+    host = request.headers.get("Host", "")
+    if _HOST.fullmatch(host):
+        return host
+    sockname = request.transport and request.transport.get_extra_info("sockname")
+    address, port = (sockname or ("localhost", 80))[:2]
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def _check_key(key: str) -> str:
     key = key.strip()
     if not key or len(key) > _KEY_CHARS_MAX:
@@ -325,7 +339,9 @@ def _scoped(key: str, *, user_id: str) -> str:
     """
     Return the key under which the store knows it: two users may choose the same one.
     """
-    return hashlib.sha256(f"{user_id}\x1f{key}".encode(errors="replace")).hexdigest()
+    return hashlib.sha256(
+        f"{user_id}\x1f{key}".encode(errors="surrogateescape")
+    ).hexdigest()
 
 
 def _kept(response: web.Response) -> IdempotentAnswer:

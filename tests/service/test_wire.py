@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.clock import LoopClock
+from harness.service import Service
 from harness.web.connection import HEAD_TIMEOUT_S
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("service")]
@@ -17,11 +18,11 @@ _SECRET = b"sk-somebody-elses-secret"
 _HOST = b"Host: 127.0.0.1\r\n"
 
 
-async def ask(*pieces: bytes) -> tuple[int, dict[str, Any]]:
+async def ask(*pieces: bytes, port: int = 8000) -> tuple[int, dict[str, Any]]:
     """
     Send bytes and return the status and the body of what is answered.
     """
-    reader, writer = await asyncio.open_connection("127.0.0.1", 8000)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for piece in pieces:
         writer.write(piece)
         await writer.drain()
@@ -105,3 +106,78 @@ async def test_a_slow_body_and_a_quiet_connection_are_not_slow_heads(
         assert json.loads(body) == {"status": "ok"}
         await clock.sleep(HEAD_TIMEOUT_S * 2)
     writer.close()
+
+
+def chat(
+    *headers: bytes, version: bytes = b"HTTP/1.1", message: bytes = b"hi"
+) -> bytes:
+    """
+    Return a chat as bytes; its connection is closed behind the answer.
+    """
+    body = b'{"message": "%b", "user_id": "u"}' % message
+    head = [
+        b"POST /chat " + version,
+        b"Content-Type: application/json",
+        b"Content-Length: %d" % len(body),
+        b"Connection: close",
+        *headers,
+    ]
+    return b"\r\n".join([*head, b"", body])
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "url"),
+    [
+        (chat(b"Prefer: respond-async", b"Host: s.example:81"), "http://s.example:81/"),
+        (chat(b"Prefer: respond-async", b"Host: \xff\xfe"), "http://127.0.0.1:8000/"),
+        (chat(b"Prefer: respond-async", b"Host: a b"), "http://127.0.0.1:8000/"),
+        (
+            chat(b"Prefer: respond-async", version=b"HTTP/1.0"),
+            "http://127.0.0.1:8000/",
+        ),
+    ],
+    ids=["name", "no text", "no host", "none"],
+)
+async def test_an_accepted_chat_has_an_address_whatever_the_host(
+    request_bytes: bytes, url: str
+) -> None:
+    """
+    Where the caller names no usable host, the status URL has the address it came to.
+    """
+    status, body = await ask(request_bytes)
+
+    assert status == 202
+    assert body["status_url"] == f"{url}callbacks/{body['callback_id']}"
+
+
+async def test_keys_that_are_no_text_are_told_apart() -> None:
+    """
+    Two idempotency keys that are no UTF-8 are two keys.
+    """
+    one, other = b"Idempotency-Key: k\xff", b"Idempotency-Key: k\xfe"
+
+    first = await ask(chat(_HOST.strip(), one, message=b"one"))
+    second = await ask(chat(_HOST.strip(), other, message=b"two"))
+    again = await ask(chat(_HOST.strip(), one, message=b"one"))
+    conflict = await ask(chat(_HOST.strip(), other, message=b"one"))
+
+    assert (first[0], second[0]) == (200, 200)
+    assert again == first
+    assert (conflict[0], conflict[1]["error"]["code"]) == (422, "idempotency_conflict")
+
+
+async def test_a_token_that_is_no_text_is_a_wrong_one(
+    start: Any, service: Service
+) -> None:
+    """
+    Bytes that are no UTF-8 in the place of the admin token are 401.
+    """
+    other_dir = f"{service.settings.data_dir}/other"
+    async with start(port=8001, data_dir=other_dir, host="0.0.0.0"):  # noqa: S104
+        status, body = await ask(
+            b"GET /tools HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            b"Authorization: Bearer \xff\r\n\r\n",
+            port=8001,
+        )
+
+    assert (status, body["error"]["code"]) == (401, "unauthorized")
