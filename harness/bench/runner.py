@@ -26,7 +26,7 @@ from harness.errors import BenchError, HarnessError
 from harness.judging import Judgement, judge
 from harness.randomness import Randomness
 from harness.report import REPORT_FILE, write_report
-from harness.scenario import Arrival, Scenario, arrivals
+from harness.scenario import Arrival, Scenario, arrivals, planned_faults
 
 START_LEAD_S = 0.3
 """How far ahead scenario time zero lies, so that the first arrival is not late."""
@@ -340,6 +340,15 @@ class ScenarioRun:
             "seed": self._seed,
             "completed": not self._progress.is_interrupted,
             "command": self._options.command_line,
+            "planned_faults": [
+                {
+                    "target": fault.target,
+                    "fault": fault.fault,
+                    "from_s": fault.from_s,
+                    "to_s": fault.to_s,
+                }
+                for fault in planned_faults(self._scenario)
+            ],
             "environment": environment(),
             **self._busy(),
             "versions": versions(),

@@ -83,7 +83,13 @@ def summary() -> dict[str, Any]:
         "mode": "live",
         "command": "harness run upstream-outage --seed 7",
         "environment": {"python": "3.11", "cores": 2},
-        "figures": {"upstream.attempts": 120},
+        "versions": {"aiohttp": "3.14"},
+        "hashes": {"schedule": "0123456789abcdef"},
+        "calls": {"answered": 80, "refused": 40},
+        "planned_faults": [
+            {"target": "upstream", "fault": "status", "from_s": 10.0, "to_s": 20.0},
+            {"target": "webhook_endpoint", "fault": "delay", "from_s": 0.0, "to_s": None},
+        ],
         "expectations": [
             {"id": "metric webhooks.lost", "status": "passed", "figures": {"webhooks.lost": 0},
              "findings": []},

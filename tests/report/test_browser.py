@@ -55,15 +55,16 @@ def test_the_figure_is_drawn_without_a_network(report: Path, tmp_path: Path) -> 
     """
     page = chromium("--dump-dom", report.as_uri(), profile=tmp_path / "profile")
 
-    assert '<span class="verdict failed">failed</span>' in page
+    assert '<span class="verdict failed"><b>failed</b></span>' in page
     for title in (
         "Calls per second",
         "Circuits",
         "Webhooks per second",
-        "Faults that hit",
+        "Faults: planned, and where they hit",
     ):
         assert re.search(rf"<text[^>]*>{title}</text>", page), title
     assert page.count('class="scatterlayer') >= 4
+    assert len(re.findall(r'<g class="legend\d?"', page)) == 4
     assert len(re.findall(r'<g class="point"', page)) >= 5
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from harness.errors import UsageError
 from harness.report import (
+    Interval,
+    busy_line,
     circuit_intervals,
     junit_xml,
     load_run,
@@ -21,6 +23,8 @@ from harness.report import (
     summary_markdown,
     write_report,
 )
+from harness.report.figure import run_figure
+from harness.report.html import figure_text
 from harness.report.series import BUCKETS_MAX, bucket_width_s
 
 Records = list[dict[str, Any]]
@@ -90,6 +94,89 @@ def test_report_names_the_evidence_and_reaches_no_network(
     assert f"{240:>7}" in page
     assert "&lt;while&gt;" in page
     assert not re.search(r"<(script|link|img)[^>]+(src|href)\s*=", page)
+
+
+def test_what_is_wrong_comes_first(records: Records, summary: dict[str, Any]) -> None:
+    """
+    Failed entries stand above undecided ones, and both above the picture.
+    """
+    page = report_html(summary, records)
+    failed = page.index("metric upstream.attempts &lt;while&gt; open")
+    undecided = page.index("3 truncated")
+
+    assert page.index("What is wrong") < failed < undecided < page.index('id="figure"')
+
+
+def test_an_invalid_run_is_not_read_as_a_finding(
+    records: Records, summary: dict[str, Any]
+) -> None:
+    """
+    Where the bench failed the page gives the reason, and blames nothing on the service.
+    """
+    page = report_html(
+        {**summary, "verdict": "invalid", "reason": "the port was taken"}, records
+    )
+
+    assert "the port was taken" in page
+    assert "says nothing about the service" in page
+    assert "What is wrong" not in page
+
+
+def test_a_report_says_what_the_verdict_was_made_of(
+    records: Records, summary: dict[str, Any]
+) -> None:
+    """
+    Seed, mode, machine, versions, hashes and how busy it was.
+    """
+    page = report_html({**summary, "load_per_core": 2.5}, records)
+
+    for fact in ("0123456789abcdef", "3.14", "live", "2.5 processes wanted each core"):
+        assert fact in page
+
+
+def test_planned_faults_are_drawn_beside_where_they_hit(records: Records) -> None:
+    """
+    A planned window is drawn also where nothing reached it; what lasts shades nothing.
+    """
+    planned = [
+        Interval(name="upstream: status", state="planned", from_s=10, to_s=20),
+        Interval(name="tools: delay", state="planned", from_s=0, to_s=30),
+    ]
+    figure = run_figure(series_of(records), planned=planned)
+    bars = [each for each in figure["data"] if each["type"] == "bar"]
+    shaded = {(each["x0"], each["x1"]) for each in figure["layout"]["shapes"]}
+
+    drawn = [list(each["y"]) for each in bars if "planned" in each["hovertext"]]
+    assert drawn == [["upstream: status"], ["tools: delay"]]
+    assert shaded == {(10, 20)}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.99315068, "0.9932"),
+        (3, "3"),
+        (["closed", "open"], "closed › open"),  # noqa: RUF001 - as expectations are written
+        ([22.171452, 26.2], "22.17, 26.2"),
+        ({"p50": 1.5}, "p50 1.5"),
+        (None, "None"),
+    ],
+)
+def test_figures_are_written_for_people(value: object, text: str) -> None:
+    """
+    No digits that mean nothing, no brackets, no quotes.
+    """
+    assert figure_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("load", "is_said"), [(None, False), (1.4, False), (2.2, True)]
+)
+def test_a_busy_machine_is_said(load: float | None, *, is_said: bool) -> None:
+    """
+    Times of a machine that had too much to do are not held against a service unseen.
+    """
+    assert bool(busy_line({"load_per_core": load})) is is_said
 
 
 def test_junit_counts_what_is_not_green(summary: dict[str, Any]) -> None:
