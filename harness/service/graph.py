@@ -4,7 +4,6 @@ The reference service as a graph of objects, built by hand.
 
 import base64
 import dataclasses
-import logging
 import secrets
 from collections.abc import Callable
 
@@ -13,13 +12,6 @@ from aiohttp import web
 
 from harness.bus import EventBus
 from harness.clock import Clock
-from harness.errors import (
-    StoreUnavailableError,
-)
-from harness.events import (
-    PendingCallExpired,
-    trace_scope,
-)
 from harness.ids import IdMint
 from harness.orchestrator import (
     Announcements,
@@ -35,12 +27,13 @@ from harness.orchestrator import (
 )
 from harness.randomness import Randomness
 from harness.resilience import Pipelines
+from harness.service.approver import SampleApprover
+from harness.service.sweeper import Sweeper
 from harness.settings import DEFAULT_ENDPOINT, ServiceSettings
 from harness.stores import Durability, NewMessage, SqliteStore, open_store
 from harness.telemetry import Metrics, Redactor
 from harness.tools import (
     ToolBackend,
-    ToolContext,
     ToolFunction,
     ToolRegistry,
     backend_function,
@@ -54,18 +47,7 @@ from harness.webhooks import (
     WebhookFormat,
     WebhookReceiver,
     WebhookSender,
-    build_body,
-    sign,
 )
-
-SWEEP_S = 5.0
-"""How often calls past their deadline are ended and old rows forgotten."""
-
-APPROVAL_S = 1.0
-"""How long the sample approver thinks."""
-
-_LOG = logging.getLogger(__name__)
-_APPROVALS_MAX = 1_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +113,20 @@ class Service:
             on_enqueued=self._wake_sender,
             options=settings.webhook.receiver_options(),
         )
-        self.approvals = OwnedTasks(
-            name="approvals_max", tasks_max=_APPROVALS_MAX, clock=clock
+        self.sweeper = Sweeper(
+            store=self.store,
+            pending=self.pending,
+            pending_timeout_s=settings.tools.pending_timeout,
+            on_enqueued=self._wake_sender,
+            clock=clock,
+            bus=bus,
+        )
+        self.approver = SampleApprover(
+            session=outside.tools,
+            secrets=self._secrets,
+            receiver_url=lambda: f"{self.url}{settings.webhook.receive_path}",
+            clock=clock,
+            ids=ids,
         )
         self.registry = ToolRegistry(
             clock=clock, result_bytes_max=settings.limits.result_bytes_max
@@ -212,7 +206,7 @@ class Service:
                 options=tools.backend_options(),
             )
         samples: dict[str, ToolFunction] = {}
-        for spec, function in sample_tools(backend, self._approve):
+        for spec, function in sample_tools(backend, self.approver.approve):
             samples[spec.name] = function
             bounded = dataclasses.replace(spec, timeout_s=tools.timeout)
             self.registry.register(bounded, function)
@@ -322,67 +316,6 @@ class Service:
 
     def _wake_sender(self) -> None:
         self.sender.wake()
-
-    async def sweep(self) -> None:
-        """
-        End calls past their deadline and forget old rows, until cancelled.
-        """
-        while True:
-            await self._clock.sleep(SWEEP_S)
-            try:
-                expired = await self.store.sweep()
-            except StoreUnavailableError as error:
-                _LOG.warning("the sweep has to wait: %s", error)
-                continue
-            for call in expired:
-                with trace_scope(call.trace_id):
-                    self.bus.publish(
-                        PendingCallExpired(
-                            tool=call.tool,
-                            tool_call_id=call.tool_call_id,
-                            timeout_s=self.settings.tools.pending_timeout,
-                        )
-                    )
-                self.pending.notify(call.tool_call_id)
-            if expired:
-                self._wake_sender()
-
-    async def _approve(self, order_id: str, context: ToolContext) -> None:
-        """
-        Let the sample approver think; its decision comes by webhook.
-        """
-        self.approvals.check_room()
-        self.approvals.start(
-            self._decide(order_id, context), name=f"approve {context.tool_call_id}"
-        )
-
-    async def _decide(self, order_id: str, context: ToolContext) -> None:
-        await self._clock.sleep(APPROVAL_S)
-        now_s = self._clock.wall()
-        body = build_body(
-            "function_call.completed",
-            occurred_at_s=now_s,
-            data={
-                "call_id": context.tool_call_id,
-                "function": "approve_refund",
-                "result": {"order_id": order_id, "approved": True},
-            },
-        )
-        message_id = self._ids.mint("msg")
-        headers = {
-            "content-type": "application/json",
-            "webhook-id": message_id,
-            "webhook-timestamp": str(int(now_s)),
-            "webhook-signature": sign(
-                message_id, int(now_s), body, secrets=self._secrets
-            ),
-        }
-        url = f"{self.url}{self.settings.webhook.receive_path}"
-        try:
-            async with self._outside.tools.post(url, data=body, headers=headers):
-                return
-        except aiohttp.ClientError as error:
-            _LOG.warning("the sample approver was not heard: %s", type(error).__name__)
 
 
 def _ephemeral_secret() -> Secret:

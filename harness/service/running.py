@@ -17,19 +17,10 @@ from aiohttp import web
 from harness import __version__
 from harness.bus import EventBus
 from harness.clock import Clock
-from harness.errors import (
-    HarnessError,
-    SubjectError,
-)
-from harness.events import (
-    ServiceStarted,
-    ServiceStopped,
-    ServiceStopping,
-)
+from harness.errors import HarnessError, SubjectError
+from harness.events import ServiceStarted, ServiceStopped, ServiceStopping
 from harness.ids import IdMint
-from harness.orchestrator import (
-    first_error,
-)
+from harness.orchestrator import first_error
 from harness.randomness import Randomness
 from harness.resilience import Deadline
 from harness.service.graph import Outside, Service
@@ -115,16 +106,16 @@ async def _open_outside(settings: ServiceSettings) -> AsyncIterator[Outside]:
 async def _running(
     service: Service, recovery: Recovery, clock: Clock
 ) -> AsyncIterator[None]:
-    owners = (service.callbacks, service.owned, service.approvals)
+    owners = (service.callbacks, service.owned, service.approver)
     with service.bus.subscribed("metrics") as subscription:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(service.metrics.run(subscription), name="metrics")
             for owner in owners:
                 tasks.create_task(owner.run(), name="owner of chats")
             tasks.create_task(service.sender.run(), name="webhook sender")
-            sweeper = tasks.create_task(service.sweep(), name="sweeper")
+            sweeper = tasks.create_task(service.sweeper.run(), name="sweeper")
             await service.owned.wait_ready()
-            await service.approvals.wait_ready()
+            await service.approver.wait_ready()
             await service.callbacks.resume(recovery.unfinished_chats)
             grace_s = service.settings.limits.grace
             runner = service.make_runner(shutdown_timeout_s=grace_s * _CLOSING_SHARE)
@@ -170,7 +161,7 @@ async def _stop(service: Service, runner: web.AppRunner, clock: Clock) -> None:
     # What the last chats committed is sent now or after the next start.
     await service.sender.drain(max(port_closes.remaining_s(), 0.0))
     await service.owned.stop(grace_s=max(port_closes.remaining_s(), 0.0))
-    await service.approvals.stop(grace_s=0)
+    await service.approver.stop()
     await runner.cleanup()
     if service.url:
         counts = await _counts(service)
