@@ -267,7 +267,7 @@ class Exchange:
             world=world.name,
             keys=answer.keys,
             scenario_s=core.time.elapsed_s,
-            stream=contexts.stream,
+            stream=bool(answer.received.get("stream")),
             model=answer.received.get("model"),
             endpoint=answer.received.get("endpoint"),
             tools=(tool,) if tool else tuple(call.name for call in calls),
@@ -277,20 +277,28 @@ class Exchange:
             fits=lambda active: active.fault.fits(answer.reply, contexts.of(active)),
             first_delay_s=lambda: delay_of(Pace.FIRST_TOKEN, 0) if delay_of else 0.0,
         )
-        hits = core.injector.choose(moment)
+        chosen = core.injector.choose(moment)
         reply = answer.reply
-        for hit in hits:
+        for hit in chosen:
             if hit.active.fault.level is Level.REPLY and reply is not None:
                 reply = hit.active.fault.on_reply(reply, contexts.of(hit.active))
         plan = _plan_of(answer, reply)
-        is_effective = not any(hit.active.fault.prevents_effect for hit in hits)
+        is_effective = not any(hit.active.fault.prevents_effect for hit in chosen)
         facts: Facts = {}
         if answer.effect is not None and is_effective:
             facts = answer.effect()
-        for hit in hits:
-            plan = hit.active.fault.on_plan(plan, contexts.of(hit.active))
+        hits = []
+        for hit in chosen:
+            changed = contexts.apply(hit.active, plan)
+            if changed is not None:
+                plan = changed
+                hits.append(hit)
         return Decided(
-            plan=plan, hits=hits, reply=reply, facts=facts, is_effective=is_effective
+            plan=plan,
+            hits=tuple(hits),
+            reply=reply,
+            facts=facts,
+            is_effective=is_effective,
         )
 
     def _profile_of(self, surface: Surface, answer: Answer) -> Latency:

@@ -2,10 +2,13 @@
 What faults may know of a request, for each of them with its own chance.
 """
 
+from dataclasses import replace
+
 from mock_server.core import Core
 from mock_server.faults import Asked, FaultContext, Target
 from mock_server.injector import ActiveFault
 from mock_server.surfaces.ports import Answer, Surface, SurfaceRequest
+from mock_server.wire import Plan, is_stream
 from mock_server.worlds import World
 
 
@@ -30,7 +33,10 @@ class FaultContexts:
         is_upstream = surface.target is Target.UPSTREAM
         self._asked = Asked(request.body if is_upstream else b"")
         self._contexts: dict[str, FaultContext] = {}
-        self.stream = bool(answer.received.get("stream"))
+        # A streamed request may be refused with a plain answer.
+        self.stream = bool(answer.received.get("stream")) and (
+            answer.plan is None or is_stream(answer.plan)
+        )
 
     def of(self, active: ActiveFault) -> FaultContext:
         """
@@ -41,6 +47,19 @@ class FaultContexts:
             context = self._make(active.fault_id)
             self._contexts[active.fault_id] = context
         return context
+
+    def apply(self, active: ActiveFault, plan: Plan) -> Plan | None:
+        """
+        Return what a fault makes of a plan; None if there is nothing that it fits.
+
+        A fault before it may have put a plain answer in the place of a stream.
+        """
+        context = self.of(active)
+        if context.stream and not is_stream(plan):
+            if active.fault.streams_only:
+                return None
+            context = replace(context, stream=False)
+        return active.fault.on_plan(plan, context)
 
     def _make(self, fault_id: str) -> FaultContext:
         keys, request = self._keys, self._request

@@ -35,6 +35,7 @@ from mock_server.wire.plan import (
     Reset,
     Step,
     Wait,
+    is_stream,
 )
 from mock_server.wire.reply import (
     Choice,
@@ -121,6 +122,7 @@ __all__ = [
     "error_body",
     "error_plan",
     "invalid_url",
+    "is_stream",
     "mask_key",
     "no_model_given",
     "parse_chat_request",

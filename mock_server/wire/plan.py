@@ -144,3 +144,22 @@ class CutAfter:
 
 Step = Head | Chunk | Wait | Repeat | End | EndIf | Close | Reset | Hang | CutAfter
 Plan = tuple[Step, ...]
+
+
+def is_stream(plan: Plan) -> bool:
+    """
+    Say whether an answer is a stream of events, whatever was asked for.
+    """
+    return any(
+        step.part is not Part.BODY
+        if isinstance(step, Chunk)
+        else isinstance(step, Head) and _says_stream(step)
+        for step in plan
+    )
+
+
+def _says_stream(head: Head) -> bool:
+    return any(
+        name.lower() == "content-type" and value.startswith("text/event-stream")
+        for name, value in head.headers
+    )
