@@ -22,6 +22,7 @@ CALLER_KINDS: Final = frozenset(
         "bench_sampled",
         "service_exited",
         "service_killed",
+        "service_measured",
         "service_restarted",
     }
 )

@@ -60,6 +60,9 @@ class UpstreamPromise(ScenarioModel):
     total_timeout: PositiveDuration | None = None
     backoff_base: PositiveDuration | None = None
     backoff_max: PositiveDuration | None = None
+    retry_after_max: PositiveDuration | None = None
+    """Who asks for a longer wait is not asked again; null promises nothing of it."""
+
     retry_budget: RetryBudgetPromise | None = None
     """Null promises no budget: all that bounds retries is their number."""
 
@@ -184,10 +187,10 @@ def _promise_of_retries(settings: ServiceSettings) -> dict[str, Any]:
     retry = settings.upstream.retry_options()
     if retry is None:
         return {"attempts_max": 1, "retry_budget": None}
+    budget: RetryBudgetPromise | None = None
     match retry.budget:
         case RetryBudgetOptions(share=share, reserve_per_s=rate, window_s=window_s):
             budget = RetryBudgetPromise.model_construct(
                 share=share, reserve=rate, window=window_s
             )
-            return {"retry_budget": budget}
-    return {"retry_budget": None}
+    return {"retry_budget": budget, "retry_after_max": retry.retry_after_max_s}

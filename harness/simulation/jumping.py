@@ -254,6 +254,12 @@ class JumpingLoop(asyncio.BaseEventLoop):
         """
         return [task.describe() for task in self._tasks()]
 
+    def tasks_of(self, life: Life) -> list[str]:
+        """
+        Return the names of a life's unfinished tasks, oldest first.
+        """
+        return [task.get_name() for task in self._tasks() if task.life is life]
+
     def bury(self, life: Life) -> None:
         """
         Let nothing of a dead host run again: no callback, no task, no ``finally``.

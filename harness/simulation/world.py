@@ -8,6 +8,7 @@ store on a disk of its own, which a crash leaves as it was.
 
 import asyncio
 import collections
+import re
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,14 @@ from mock_server import MockOptions, RunningMock, running_mock
 
 MOCK_PORT: Final = 4010
 SERVICE_PORT: Final = 8000
+
+IDLE_S_MAX: Final = 300.0
+"""So long after the last word connections that are kept for reuse are surely closed."""
+
+_IDLE_STEP_S: Final = 5.0
+
+TASKS_NAMED_MAX: Final = 10
+"""How many tasks that are left are named in the event log."""
 
 LAST_LINES_MAX: Final = 20
 """How many lines of a program's traceback are quoted."""
@@ -99,6 +108,8 @@ class VirtualWorld:
         self._randomness = Randomness(options.seed)
         self._log: RunLog | None = None
         self._zero_s: float | None = None
+        self._tasks_before: collections.Counter[str] = collections.Counter()
+        self._connections_before = 0
         self._crashes = collections.deque(options.crashes)
         self._restart_s: float | None = None
         self._crashed = asyncio.Event()
@@ -109,6 +120,7 @@ class VirtualWorld:
                 what="a virtual world on a loop whose time is real",
                 instead="run it with run_virtual()",
             )
+        self._loop = loop
         self._disk = options.run_dir / "data"
         self._mock = _Program(Host(loop=loop, name="mock"), self._run_mock)
         self._service = _Program(
@@ -138,8 +150,11 @@ class VirtualWorld:
 
     async def stop(self) -> None:
         """
-        Stop the service, then the mock.
+        Measure what the service holds at rest, stop it, then the mock.
         """
+        if self._zero_s is not None and self._service.host.is_up:
+            await self._let_connections_close()
+            self._measure("end")
         await self._service.stop()
         await self._mock.stop()
 
@@ -157,6 +172,7 @@ class VirtualWorld:
         self._zero_s = zero_s
         if self._running_mock is not None:
             self._running_mock.mock.core.time.start(at_s=zero_s)
+        self._measure("start")
 
     async def kill_service(self) -> None:
         """
@@ -265,6 +281,37 @@ class VirtualWorld:
                 self._restart_s = None
                 self._note_restart()
 
+    async def _let_connections_close(self) -> None:
+        patience_s = IDLE_S_MAX
+        while patience_s > 0 and self._connections > self._connections_before:
+            await self._clock.sleep(_IDLE_STEP_S)
+            patience_s -= _IDLE_STEP_S
+
+    @property
+    def _connections(self) -> int:
+        life = self._service.host.life
+        return sum(1 for end in self._loop.network.ends if end.life is life)
+
+    def _measure(self, phase: str) -> None:
+        """
+        Write down what the service holds while it has nothing to do.
+        """
+        life = self._service.host.life
+        tasks = self._loop.tasks_of(life)
+        kinds = collections.Counter(_kind_of(name) for name in tasks)
+        if phase == "start":
+            self._tasks_before = kinds
+            self._connections_before = self._connections
+        more = sorted((kinds - self._tasks_before).elements())
+        if self._log is not None:
+            self._log.record(
+                "service_measured",
+                phase=phase,
+                tasks=len(tasks),
+                connections=self._connections,
+                more_tasks=more[:TASKS_NAMED_MAX],
+            )
+
     def _note_restart(self) -> None:
         if self._log is not None:
             self._log.record("service_restarted")
@@ -329,6 +376,13 @@ class _Program:
         lines = "".join(traceback.format_exception(error)).splitlines()
         message = f"the {self.host.name} ended by itself: {error!r}"
         return SubjectError(message, last_lines=lines[-LAST_LINES_MAX:])
+
+
+def _kind_of(task_name: str) -> str:
+    """
+    Return a task's name without what makes it different from its likes.
+    """
+    return re.sub(r"[-#]?\d+", "", task_name)
 
 
 async def _for_ever() -> None:

@@ -223,6 +223,7 @@ def promise() -> Promise:
                 "total_timeout": "20s",
                 "backoff_base": "500ms",
                 "backoff_max": "4s",
+                "retry_after_max": "15s",
                 "retry_budget": {"share": 0.2, "reserve": "1/s", "window": "10s"},
             },
             "tools": {"pending_timeout": "10s"},

@@ -106,6 +106,13 @@ def _one_attempt_too_many(log: Any) -> None:
         log.attempt("many", at_s, end_s=at_s + 0.01, status=500, number=number)
 
 
+@_bug(4)
+def _retry_after_the_deadline(log: Any) -> None:
+    log.call("late", 1.0, end_s=23.0, outcome="failed", status=502)
+    log.attempt("late", 1.1, end_s=1.2, status=500)
+    log.attempt("late", 22.5, end_s=22.6, status=500, number=2)
+
+
 @_bug(5)
 def _retry_on_400(log: Any) -> None:
     log.call("bad", 1.0, end_s=2.0, outcome="failed", status=502)
@@ -125,6 +132,13 @@ def _retry_after_ignored(log: Any) -> None:
     log.call("hasty", 1.0, end_s=3.0)
     log.attempt("hasty", 1.1, end_s=1.11, status=429, retry_after_s=1.0)
     log.attempt("hasty", 1.4, end_s=1.5, number=2)
+
+
+@_bug(6)
+def _retry_although_the_wait_is_above_the_cap(log: Any) -> None:
+    log.call("patient", 1.0, end_s=19.0)
+    log.attempt("patient", 1.1, end_s=1.2, status=429, retry_after_s=17.0)
+    log.attempt("patient", 18.5, end_s=18.6, number=2)
 
 
 @_bug(7)
@@ -186,6 +200,28 @@ def _tool_run_twice(log: Any) -> None:
         status=200,
         trace_id="good",
     )
+
+
+@_bug(10)
+def _tool_run_twice_after_a_crash_between_effect_and_record(log: Any) -> None:
+    _good_chat(log)
+    tool = {"tool": "get_weather", "trace_id": "good", "status": 200}
+    log.add(1.12, "caller", "service_killed")
+    log.add(1.16, "caller", "service_restarted")
+    log.add(1.18, "mock", "tool_executed", tool_call_id="tc-good", **tool)
+
+
+@_bug(10)
+def _tool_run_under_another_key_after_a_crash(log: Any) -> None:
+    _good_chat(log)
+    tool = {"tool": "get_weather", "trace_id": "good", "status": 200}
+    for record in log.records():
+        if record["kind"] == "tool_executed":
+            record["arguments"] = {"city": "Paris"}
+    log.add(1.12, "caller", "service_killed")
+    log.add(1.16, "caller", "service_restarted")
+    arguments = {"arguments": {"city": "Paris"}, "tool_call_id": "tc-again"}
+    log.add(1.18, "mock", "tool_executed", **arguments, **tool)
 
 
 @_bug(10)
@@ -373,6 +409,27 @@ def _limiter_reset_at_the_windows_edge(log: Any) -> None:
         log.attempt(f"c{index}", 1.5 + index * 0.001, end_s=2.0)
 
 
+@_bug(19)
+def _told_to_wait_for_too_short_a_time(log: Any) -> None:
+    log.circuit(1.0, "closed", "open")
+    for at_s in (1.2, 2.5):
+        _refuse(
+            log,
+            at_s,
+            trace_id=f"r{at_s}",
+            circuit="upstream/gpt-4o",
+            retry_after_s=0.5,
+        )
+    log.circuit(3.0, "open", "half_open")
+
+
+@_bug(19)
+def _told_to_wait_for_too_long(log: Any) -> None:
+    log.circuit(1.0, "closed", "open")
+    _refuse(log, 2.0, circuit="upstream/gpt-4o", retry_after_s=2.0)
+    log.circuit(3.0, "open", "half_open")
+
+
 @_bug(20)
 def _acknowledged_before_the_durable_write(log: Any) -> None:
     log.add(1.0, "service", "webhook_enqueued", message_id="lost", endpoint="default")
@@ -400,6 +457,14 @@ def _signature_over_reserialised_json(log: Any) -> None:
 def _other_body_under_one_id(log: Any) -> None:
     log.webhook("msg", 1.0, status=500)
     log.webhook("msg", 1.5, number=2, body="other")
+
+
+@_bug(21)
+def _duplicate_has_a_second_effect(log: Any) -> None:
+    for at_s in (1.0, 1.5):
+        log.add(
+            at_s, "service", "webhook_accepted", message_id="msg", outcome="applied"
+        )
 
 
 @_bug(22)
@@ -522,6 +587,22 @@ def _acknowledged_before_the_write(log: Any) -> None:
 def _connection_leaked(log: Any) -> None:
     log.call("probe", 1.0, end_s=2.1, outcome="failed", status=504)
     log.attempt("probe", 1.05, end_s=28.0, status=None, outcome="abandoned")
+
+
+@_bug(25)
+def _tasks_and_connections_that_stay(log: Any) -> None:
+    for at_s, phase, held in ((0.1, "start", 5), (29.0, "end", 7)):
+        log.add(
+            at_s,
+            "caller",
+            "service_measured",
+            phase=phase,
+            tasks=held,
+            connections=held,
+            more_tasks=["sweep", "sweep"] if held > 5 else [],
+        )
+    log.call("one", 1.0, end_s=1.2)
+    log.attempt("one", 1.05, end_s=1.1)
 
 
 @_bug(25)

@@ -23,13 +23,14 @@ _REFUSALS_MIN: Final = 5
 
 def all_drains(timeline: Timeline, promise: Promise) -> Ruling:
     """
-    25: once faults stop, calls and exchanges end and circuits close.
+    25: once faults stop, calls and exchanges end, circuits close, and nothing is held.
     """
     quiet_us = _faults_end_us(timeline)
     broken = [
         *_calls_that_stay(timeline, promise, quiet_us),
         *_exchanges_that_stay(timeline, promise),
         *_circuits_that_stay(timeline, promise, quiet_us),
+        *_holdings_that_stay(timeline),
     ]
     is_over = timeline.end_reason == "finished"
     return rule(
@@ -147,3 +148,22 @@ def _circuits_that_stay(
                 f"{from_us / 1e6:.3f} s, and {len(refused)} calls were refused"
             )
             yield finding(message, [int(refused[0]["seq"]), last.seq])
+
+
+def _holdings_that_stay(timeline: Timeline) -> Iterator[Finding]:
+    """
+    Yield what the service holds at rest that it did not hold before it was asked.
+    """
+    measured = {str(each["phase"]): each for each in timeline.of("service_measured")}
+    before, after = measured.get("start"), measured.get("end")
+    if before is None or after is None:
+        return
+    for what in ("tasks", "connections"):
+        had, has = int(before[what]), int(after[what])
+        if has > had:
+            named = ", ".join(after["more_tasks"]) if what == "tasks" else ""
+            message = (
+                f"the service holds {has} {what} at rest, and began with {had}"
+                + (f": {named}" if named else "")
+            )
+            yield finding(message, [int(after["seq"]), int(before["seq"])])

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from harness.judging.entities import Attempt
+from harness.judging.invariants.waits import untrue_waits
 from harness.judging.ruling import Finding, Ruling, finding, rule, skipped
 from harness.judging.slack import TRANSIT_US
 from harness.judging.timeline import Timeline
@@ -105,16 +106,30 @@ def permanent_is_not_retried(timeline: Timeline, promise: Promise) -> Ruling:
 def retry_after_is_kept(timeline: Timeline, promise: Promise) -> Ruling:
     """
     6: no attempt comes before what ``Retry-After`` asked for is over.
+
+    Who asks for more than is promised to be waited is not asked again.
     """
-    del promise
+    cap_s = None if promise.upstream is None else promise.upstream.retry_after_max
     judged = 0
     broken: list[Finding] = []
     shortest_s: float | None = None
     for attempt, following in followed(timeline):
         asked_s = (attempt.ended or {}).get("retry_after_s")
-        if not asked_s or attempt.ended_us is None or following is None:
+        if not asked_s or attempt.ended_us is None:
             continue
-        judged += 1
+        # A date is whole seconds, so that what it asks for may be one less.
+        least_s = timeline.slack.at_least_us(float(asked_s)) / 1e6 - 1.0
+        is_beyond = cap_s is not None and least_s > cap_s
+        judged += is_beyond or following is not None
+        if following is None:
+            continue
+        if is_beyond:
+            message = (
+                f"attempt {following.request_id} was made although a wait of "
+                f"{float(asked_s):g} s was asked for; above {cap_s:g} s a call gives up"
+            )
+            broken.append(finding(message, [following.seq, attempt.ended_seq]))
+            continue
         # The asked time runs from the answer; the mock's end of it is a little later.
         waited_us = following.received_us - attempt.ended_us
         shortest_s = min(waited_us / 1e6, shortest_s or float("inf"))
@@ -169,12 +184,14 @@ def one_key_per_operation(timeline: Timeline, promise: Promise) -> Ruling:
 
 def rate_is_kept(timeline: Timeline, promise: Promise) -> Ruling:
     """
-    19: never more than rate and burst allow, in any window.
+    19: never more than rate and burst allow, in any window; what we ask to wait is true.
     """
     name = "19 rate and burst are kept"
     limit = promise.rate_limit
+    told, untrue = untrue_waits(timeline, promise)
     if limit is None:
-        return skipped(name, "no rate limit is promised")
+        nothing = "no rate limit is promised, and nobody was asked to wait"
+        return rule(name, judged=told, broken=untrue, nothing=nothing)
     by_model: dict[str, list[Attempt]] = defaultdict(list)
     for attempt in timeline.attempts:
         by_model[attempt.model].append(attempt)
@@ -199,8 +216,8 @@ def rate_is_kept(timeline: Timeline, promise: Promise) -> Ruling:
             broken.clear()
     return rule(
         name,
-        judged=len(timeline.attempts),
-        broken=broken,
+        judged=len(timeline.attempts) + told,
+        broken=broken + untrue,
         figures={"fullest": round(fullest, 1)},
         nothing="nothing reached the model API",
     )

@@ -14,6 +14,7 @@ from harness.judging.webhooks import fates_of
 from harness.scenario import Promise, WebhookPromise
 
 _GONE = 410
+_APPLIED: Final = "applied"
 _DEFAULT_TIMEOUT_S: Final = 10.0
 _JITTER_MAX: Final = 0.2
 """A schedule may move each of its delays by so much."""
@@ -62,7 +63,7 @@ def no_message_is_lost(timeline: Timeline, promise: Promise) -> Ruling:
 
 def messages_keep_their_identity(timeline: Timeline, promise: Promise) -> Ruling:
     """
-    21: one fact has one id, one id one body, and each attempt's signature verifies.
+    21: one fact has one id, one id one body and one effect, and each signature verifies.
     """
     name = "21 messages keep their identity"
     if promise.webhook is None:
@@ -97,12 +98,28 @@ def messages_keep_their_identity(timeline: Timeline, promise: Promise) -> Ruling
                 f"before as {told.message_id}"
             )
             broken.append(finding(message, [delivery.seq, told.seq]))
+    broken += _applied_twice(timeline)
     return rule(
         name,
-        judged=len(timeline.deliveries),
+        judged=len(timeline.deliveries) + len(timeline.of("webhook_accepted")),
         broken=broken,
         nothing="no webhook was received",
     )
+
+
+def _applied_twice(timeline: Timeline) -> Iterator[Finding]:
+    """
+    Yield what the service says it applied although it had applied it before.
+    """
+    applied: dict[str, Record] = {}
+    for record in timeline.of("webhook_accepted"):
+        if record.get("outcome") != _APPLIED:
+            continue
+        message_id = str(record["message_id"])
+        first = applied.setdefault(message_id, record)
+        if first is not record:
+            message = f"message {message_id} had a second effect"
+            yield finding(message, [int(record["seq"]), int(first["seq"])])
 
 
 def deliveries_end(timeline: Timeline, promise: Promise) -> Ruling:

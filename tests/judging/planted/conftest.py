@@ -43,8 +43,15 @@ class Found:
         """
         Return the first event that breaks an invariant.
         """
-        seq = self.rulings[number].findings[0].events[0]
-        return next(record for record in self.records if record["seq"] == seq)
+        return self.witnesses(number)[0]
+
+    def witnesses(self, number: int) -> list[Record]:
+        """
+        Return the event that breaks an invariant, of each finding.
+        """
+        by_seq = {record["seq"]: record for record in self.records}
+        findings = self.rulings[number].findings
+        return [by_seq[finding.events[0]] for finding in findings]
 
     def of(self, kind: str) -> list[Record]:
         """

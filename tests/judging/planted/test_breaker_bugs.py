@@ -70,7 +70,7 @@ def test_probe_slot_leaked_on_cancel(
             "service": {
                 "breaker": {"failure_threshold": 4, "break_duration": "1s"},
                 "upstream": {
-                    "attempt_timeout": "10s",
+                    "attempt_timeout": "2s",
                     "total_timeout": "2s",
                     "backoff_base": "100ms",
                 },
@@ -331,4 +331,6 @@ def test_connection_leaked_in_half_open(
     )
 
     assert found.failed == {25}
-    assert found.witness(25)["outcome"] == "hung"
+    witnesses = found.witnesses(25)
+    assert "hung" in {each.get("outcome") for each in witnesses}
+    assert "service_measured" in {each["kind"] for each in witnesses}
