@@ -49,13 +49,23 @@ from harness.orchestrator.options import OrchestratorOptions
 from harness.orchestrator.sessions import Sessions
 from harness.orchestrator.tasks import OwnedTasks
 from harness.resilience import Deadline
-from harness.stores import CallbackRecord, CallbackState, NewMessage, Store
+from harness.stores import (
+    AnsweredKey,
+    CallbackRecord,
+    CallbackState,
+    NewMessage,
+    Store,
+)
 
 _LOG = logging.getLogger(__name__)
 _STORE_RETRY_MAX_S = 5.0
 _CANCELLED = Failure(
     status=CALLER_LEFT_STATUS, code=CANCELLED, message="the chat was cancelled"
 )
+
+
+AnswerFor = Callable[[CallbackRecord], AnsweredKey]
+"""Says what the repetition of a request is told about the chat that was accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +135,16 @@ class Callbacks:
         """
         return await self._tasks.stop(grace_s=grace_s)
 
-    async def accept(self, command: ChatCommand) -> CallbackRecord:
+    async def accept(
+        self, command: ChatCommand, *, answer_for: AnswerFor | None = None
+    ) -> CallbackRecord:
         """
         Take on a chat; when this returns it is in the store and being worked on.
+
+        Args:
+            command: What the user says.
+            answer_for: Returns the answer to the idempotency key of the request, which
+                is written together with the chat; None for a request without one.
 
         Raises:
             OverloadedError: As many as allowed are being worked on.
@@ -151,7 +168,8 @@ class Callbacks:
             if command.session_id is not None:
                 # A foreign session is refused now, not by webhook.
                 await self._sessions.load(session_id, user_id=command.user_id)
-            await self._store.accept_chat(record)
+            answered = None if answer_for is None else answer_for(record)
+            await self._store.accept_chat(record, answered=answered)
         finally:
             self._accepting -= 1
         self._bus.publish(

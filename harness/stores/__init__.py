@@ -7,6 +7,7 @@ from harness.stores.open_store import open_store, parse_store_path
 from harness.stores.options import StoreOptions
 from harness.stores.ports import Store
 from harness.stores.records import (
+    AnsweredKey,
     CallbackRecord,
     CallbackState,
     CallResolution,
@@ -38,6 +39,7 @@ from harness.stores.schema import Durability
 from harness.stores.sqlite import SqliteStore
 
 __all__ = [
+    "AnsweredKey",
     "CallResolution",
     "CallState",
     "CallbackRecord",

@@ -10,6 +10,7 @@ import apsw
 from harness.ids import CallbackId, DeliveryId, SessionId, TraceId
 from harness.stores.outbox import insert_message
 from harness.stores.records import (
+    AnsweredKey,
     CallbackRecord,
     CallbackState,
     IdempotencyBegun,
@@ -80,9 +81,14 @@ WHERE key = :key AND status IS NULL
 _RELEASE_KEY: Final = "DELETE FROM idempotency_keys WHERE key = :key AND status IS NULL"
 
 
-def accept(connection: apsw.Connection, callback: CallbackRecord) -> None:
+def accept(
+    connection: apsw.Connection,
+    callback: CallbackRecord,
+    *,
+    answered: AnsweredKey | None,
+) -> None:
     """
-    Write a pending chat.
+    Write a pending chat, and the answer to the key of its request.
     """
     change(
         connection,
@@ -93,6 +99,8 @@ def accept(connection: apsw.Connection, callback: CallbackRecord) -> None:
         progress_json=callback.progress_json,
         trace_id=callback.trace_id,
     )
+    if answered is not None:
+        finish_key(connection, answered.key, answered.answer)
 
 
 def load(connection: apsw.Connection, callback_id: CallbackId) -> CallbackRecord | None:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from harness.ids import CallbackId, MessageId, SessionId, ToolCallId
 from harness.stores.records import (
+    AnsweredKey,
     CallbackRecord,
     CallbackState,
     CallResolution,
@@ -52,9 +53,16 @@ class Store(Protocol):
 
     # Chats
 
-    async def accept_chat(self, callback: CallbackRecord) -> None:
+    async def accept_chat(
+        self, callback: CallbackRecord, *, answered: AnsweredKey | None = None
+    ) -> None:
         """
         Remember an asynchronous chat; only then may the caller be told.
+
+        Args:
+            callback: The chat.
+            answered: The idempotency key of its request, if it had one, with what a
+                repetition is to be told: never a second chat.
         """
 
     async def load_callback(self, callback_id: CallbackId) -> CallbackRecord | None:

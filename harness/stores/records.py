@@ -276,6 +276,16 @@ class IdempotentAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnsweredKey:
+    """
+    An idempotency key together with its answer.
+    """
+
+    key: str
+    answer: IdempotentAnswer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotencyBegun:
     """
     The key was free and belongs to this request.

@@ -13,6 +13,7 @@ import apsw
 from harness.ids import CallbackId, MessageId, SessionId, ToolCallId
 from harness.stores import calls, chats, housekeeping, leases, outbox
 from harness.stores.records import (
+    AnsweredKey,
     CallbackRecord,
     CallbackState,
     CallResolution,
@@ -39,11 +40,15 @@ class SqliteStore(SqliteFile):
 
     # Chats
 
-    async def accept_chat(self, callback: CallbackRecord) -> None:
+    async def accept_chat(
+        self, callback: CallbackRecord, *, answered: AnsweredKey | None = None
+    ) -> None:
         """
         Remember an asynchronous chat; only then may the caller be told.
         """
-        await self._executor.run(lambda db: chats.accept(db, callback))
+        await self._executor.run(
+            lambda db: chats.accept(db, callback, answered=answered)
+        )
 
     async def load_callback(self, callback_id: CallbackId) -> CallbackRecord | None:
         """

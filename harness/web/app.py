@@ -25,6 +25,7 @@ from harness.web.admin_routes import AdminRoutes
 from harness.web.chat_routes import ChatRoutes
 from harness.web.event_routes import EventRoutes
 from harness.web.middleware import AdminGuard, error_middleware, trace_middleware
+from harness.web.once import OncePerKey
 from harness.web.webhook_routes import WebhookRoutes
 from harness.webhooks import WebhookReceiver, WebhookSender
 
@@ -91,8 +92,7 @@ def create_app(
     chats = ChatRoutes(
         orchestrator=parts.orchestrator,
         callbacks=parts.callbacks,
-        keys=parts.keys,
-        owned=parts.owned,
+        once=OncePerKey(keys=parts.keys, owned=parts.owned, redactor=parts.redactor),
         redactor=parts.redactor,
         clock=clock,
         body_bytes_max=options.body_bytes_max,

@@ -3,12 +3,14 @@ One effect per idempotency key.
 """
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from harness.clock import LoopClock
+from harness.errors import StoreUnavailableError
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("service")]
 
@@ -175,3 +177,30 @@ async def test_bad_keys_are_refused(caller: Any, key: str) -> None:
     answer = await caller.chat(headers={"Idempotency-Key": key})
 
     assert (answer.status, answer.error["code"]) == (422, "invalid_request")
+
+
+async def test_a_crash_behind_the_acceptance_makes_no_second_chat(
+    outside: Any,
+    start: Any,
+    caller: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    Once a chat is accepted its key is answered, whatever becomes of the request.
+    """
+
+    async def fail(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailableError(reason="crashed")
+
+    headers = {"Prefer": "respond-async", "Idempotency-Key": "k1"}
+    async with start(port=8001, data_dir=str(tmp_path / "other")) as crashing:
+        caller.base_url = "http://127.0.0.1:8001"
+        monkeypatch.setattr(crashing.store, "finish_idempotent", fail)
+        first = await caller.chat(headers=headers)
+    async with start(port=8001, data_dir=str(tmp_path / "other")):
+        again = await caller.chat(headers=headers)
+        await outside.wait_webhooks("chat.completed")
+
+    assert again.json == first.json
+    assert len(outside.asked) == 1

@@ -10,6 +10,7 @@ import pytest
 
 from harness.ids import CallbackId, SessionId, ToolCallId
 from harness.stores import (
+    AnsweredKey,
     CallbackState,
     Delivered,
     DeliveryAttempt,
@@ -133,6 +134,26 @@ async def test_an_idempotency_key_belongs_to_one_request(store: Store) -> None:
     await store.finish_idempotent("k", answer)
     assert await store.begin_idempotent("k", body_sha256="aa") == answer
     assert await store.begin_idempotent("k", body_sha256="bb") == IdempotencyMismatch()
+
+
+async def test_accepting_a_chat_answers_its_key(store: Store, builder: Any) -> None:
+    """
+    A chat is accepted together with the answer to its idempotency key, or not at all.
+    """
+    answer = IdempotentAnswer(status=202, body=b"{}", content_type="application/json")
+    answered = AnsweredKey(key="k", answer=answer)
+    await store.begin_idempotent("k", body_sha256="b")
+    await store.accept_chat(builder.chat(), answered=answered)
+
+    assert await store.begin_idempotent("k", body_sha256="b") == answer
+    # The same chat once more cannot be written, and leaves the other key alone.
+    await store.begin_idempotent("other", body_sha256="b")
+    with pytest.raises(Exception, match="callback_id"):
+        await store.accept_chat(
+            builder.chat(), answered=AnsweredKey(key="other", answer=answer)
+        )
+    state = await store.begin_idempotent("other", body_sha256="b")
+    assert state == IdempotencyRunning()
 
 
 async def test_a_released_key_is_free_again(store: Store) -> None:
