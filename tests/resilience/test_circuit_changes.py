@@ -1,19 +1,28 @@
 """
-A circuit whose rules change while it works, and the room that it tells of.
+A circuit whose rules change while it works, and the figures that it tells of.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from harness.bus import EventBus
 from harness.clock import LoopClock
+from harness.errors import CircuitOpenError
+from harness.events import CircuitWouldHaveOpened
 from harness.resilience import (
+    Attempt,
     CircuitBreaker,
     CircuitBreakerOptions,
     CircuitState,
     Outcome,
+    Pipeline,
+    RateLimiter,
+    classify_error,
 )
+from harness.testing import Recorder
 
 pytestmark = pytest.mark.virtual_time
 
@@ -106,3 +115,168 @@ async def test_room_counts_slots_of_lost_probes(
 
     assert breaker.room() == 1
     assert breaker.snapshot().probes == 2
+
+
+async def test_room_of_each_state(make_breaker: MakeBreaker, clock: LoopClock) -> None:
+    """
+    Any number while closed or not looked at, none while it refuses, then the probes.
+    """
+    breaker = make_breaker(failure_threshold=1, break_duration_s=10, probes_max=2)
+    assert breaker.room() is None
+    breaker.settle(breaker.admit(), Outcome.FAILURE)
+    assert breaker.room() == 0
+    await clock.sleep(10)
+    assert breaker.room() == 2
+    assert breaker.state is CircuitState.OPEN
+
+    for step, room in (
+        (breaker.isolate, 0),
+        (breaker.disable, None),
+        (breaker.observe, None),
+        (breaker.close, None),
+    ):
+        step()
+        assert breaker.room() == room
+
+
+async def test_every_refusal_is_counted_until_the_state_changes(
+    make_breaker: MakeBreaker, clock: LoopClock
+) -> None:
+    """
+    Early ones, late ones and those of a circuit that was isolated; each state anew.
+    """
+    breaker = make_breaker(failure_threshold=1, break_duration_s=10, probes_max=1)
+    assert breaker.snapshot().rejections == 0
+    assert breaker.snapshot().successes == 0
+    breaker.settle(breaker.admit(), Outcome.FAILURE)
+    for _ in range(2):
+        with pytest.raises(CircuitOpenError):
+            breaker.refuse_early("chat")
+        with pytest.raises(CircuitOpenError):
+            breaker.admit()
+    assert breaker.snapshot().rejections == 4
+
+    await clock.sleep(10)
+    breaker.refuse_early("chat")
+    breaker.admit()
+    assert breaker.snapshot().rejections == 0
+    with pytest.raises(CircuitOpenError) as full:
+        breaker.admit()
+    assert full.value.retry_after_s == 1.0
+    assert breaker.snapshot().rejections == 1
+
+    breaker.isolate()
+    with pytest.raises(CircuitOpenError) as isolated:
+        breaker.refuse_early("chat")
+    assert breaker.snapshot().rejections == 1
+    # Nobody knows for how long: as long as a break.
+    assert isolated.value.retry_after_s == 10
+
+
+async def test_who_queued_while_it_was_isolated_is_told_for_how_long(
+    make_breaker: MakeBreaker, make_limiter: Callable[..., RateLimiter], bus: EventBus
+) -> None:
+    """
+    A call that was let in and waited is refused with the figures of the moment.
+    """
+    breaker = make_breaker(break_duration_s=10)
+    clock = breaker._clock
+    limiter = make_limiter(rate_per_s=1, burst=1)
+    limiter.acquire_nowait()
+    pipeline = Pipeline(
+        "upstream",
+        strategies=[breaker, limiter],
+        classify=classify_error,
+        clock=clock,
+        bus=bus,
+    )
+
+    async def call(_attempt: Attempt) -> str:
+        return "never"
+
+    async with asyncio.TaskGroup() as tasks:
+        queued = tasks.create_task(outcome_of(pipeline, call))
+        await clock.sleep(0.5)
+        breaker.isolate()
+
+    assert queued.result() == 10
+    assert breaker.snapshot().rejections == 1
+
+
+async def outcome_of(
+    pipeline: Pipeline, call: Callable[[Attempt], Awaitable[str]]
+) -> float | None:
+    """
+    Return how long a refused call is told to wait.
+    """
+    with pytest.raises(CircuitOpenError) as caught:
+        await pipeline.execute(call, operation="chat")
+    return caught.value.retry_after_s
+
+
+async def test_a_run_of_backpressure_ends_with_every_other_outcome(
+    make_breaker: MakeBreaker,
+) -> None:
+    """
+    Only what comes in a row counts, within one state of the circuit.
+    """
+    breaker = make_breaker(failure_threshold=1, backpressure_threshold=2)
+    settle = [Outcome.BACKPRESSURE, Outcome.SUCCESS, Outcome.BACKPRESSURE]
+    for outcome in settle:
+        breaker.settle(breaker.admit(), outcome)
+    assert breaker.state is CircuitState.CLOSED
+
+    breaker.reset()
+    breaker.settle(breaker.admit(), Outcome.BACKPRESSURE)
+    assert breaker.state is CircuitState.CLOSED
+    breaker.settle(breaker.admit(), Outcome.BACKPRESSURE)
+
+    assert breaker.snapshot().state is CircuitState.OPEN
+    breaker.close()
+    breaker.settle(breaker.admit(), Outcome.BACKPRESSURE)
+    assert breaker.snapshot().state is CircuitState.CLOSED
+
+
+async def test_a_long_run_of_backpressure_counts_again_and_again(
+    make_breaker: MakeBreaker,
+) -> None:
+    """
+    So many in a row are one failure, and so many more are the next.
+    """
+    breaker = make_breaker(failure_threshold=2, backpressure_threshold=2)
+    for _ in range(3):
+        breaker.settle(breaker.admit(), Outcome.BACKPRESSURE)
+    assert breaker.snapshot().failures == 1
+
+    breaker.settle(breaker.admit(), Outcome.BACKPRESSURE)
+
+    assert breaker.state is CircuitState.OPEN
+
+
+async def test_an_observer_tells_each_rule_once_per_period(
+    make_breaker: MakeBreaker, recorder: Recorder
+) -> None:
+    """
+    It does not repeat itself, and begins anew when it is told to observe again.
+    """
+    breaker = make_breaker(failure_threshold=1)
+    for _ in range(2):
+        breaker.close()
+        breaker.observe()
+        for _ in range(3):
+            breaker.settle(breaker.admit(), Outcome.FAILURE)
+
+    assert len(recorder.of(CircuitWouldHaveOpened)) == 2
+
+
+async def test_a_break_never_exceeds_ten_times_the_first_unless_told(
+    make_breaker: MakeBreaker,
+) -> None:
+    """
+    A peer that asks for a day is asked again sooner.
+    """
+    breaker = make_breaker(failure_threshold=1, break_duration_s=3)
+
+    breaker.settle(breaker.admit(), Outcome.FAILURE, retry_after_s=86_400)
+
+    assert breaker.snapshot().retry_after_s == pytest.approx(30)

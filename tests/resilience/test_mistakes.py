@@ -28,7 +28,7 @@ from harness.resilience import (
     classify_status,
     parse_retry_after,
 )
-from harness.testing import Recorder
+from harness.testing import Recorder, SimLoop
 
 pytestmark = pytest.mark.virtual_time
 
@@ -271,3 +271,21 @@ async def test_success_while_failures_run_only_ends_the_run(
             breaker.settle(breaker.admit(), outcome)
 
     assert breaker.state == "closed"
+
+
+@pytest.mark.parametrize("wait_s", [1.0, 1_000.0])
+async def test_waiting_for_a_permit_does_not_poll(
+    make_limiter: Callable[..., RateLimiter], wait_s: float
+) -> None:
+    """
+    However long a permit takes, the loop turns as often: there is one timer.
+    """
+    limiter = make_limiter(rate_per_s=1 / wait_s, burst=1, wait_max_s=2_000)
+    await limiter.acquire()
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, SimLoop)
+    before = loop.steps
+
+    assert await limiter.acquire() == pytest.approx(wait_s)
+
+    assert loop.steps - before <= 3
