@@ -11,7 +11,12 @@ from typing import Any
 from aiohttp import web
 
 from harness.clock import Clock
-from harness.errors import HarnessError, StoreUnavailableError, UnknownToolError
+from harness.errors import (
+    HarnessError,
+    LimitExceededError,
+    StoreUnavailableError,
+    UnknownToolError,
+)
 from harness.ids import MessageId
 from harness.resilience import Pipelines
 from harness.stores import Store
@@ -146,7 +151,12 @@ class AdminRoutes:
                     code="no_tool_backend",
                     message=f"there is no tool {name!r}, and no backend to run it",
                 ) from None
-            self._registry.register(spec, function)
+            try:
+                self._registry.register(spec, function)
+            except LimitExceededError as error:
+                raise RequestError(
+                    status=409, code="too_many_tools", message=str(error)
+                ) from error
             return json_answer(_tool(spec), status=201)
         return json_answer(_tool(spec))
 

@@ -9,6 +9,7 @@ outcome cannot be written, nothing more is claimed.
 import asyncio
 import collections
 import functools
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -38,6 +39,8 @@ from harness.webhooks.endpoint import Endpoint, make_headers
 from harness.webhooks.exchange import exchange
 from harness.webhooks.facts import attempt_ended, step_taken
 from harness.webhooks.schedule import Answer, RetrySchedule, next_step
+
+_LOG: Final = logging.getLogger(__name__)
 
 ENDPOINT_CIRCUIT: Final = CircuitBreakerOptions(
     failure_threshold=10, break_duration_s=5.0, probes_max=1, successes_to_close=1
@@ -331,6 +334,7 @@ class WebhookSender:
                 ),
             )
         except Exception:  # noqa: BLE001 - one delivery must not stop all others
+            _LOG.exception("attempt %s failed by a mistake of ours", claimed.message_id)
             return Answer(reason="internal_error")
 
     def _pause(self, endpoint: str, answer: Answer, now_s: float) -> None:

@@ -12,6 +12,7 @@ from aiohttp import web
 from harness.clock import LoopClock
 from harness.errors import StoreUnavailableError
 from harness.service import Service
+from harness.tools.registry import TOOLS_MAX
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("service")]
 
@@ -167,6 +168,21 @@ async def test_figures_outlive_the_store(
 
     assert answer.status == 200
     assert 'harness_chats_total{mode="sync",outcome="answered"} 1.0' in answer.text
+
+
+async def test_more_tools_than_a_model_takes_are_refused(caller: Any) -> None:
+    """
+    There are as many tools as fit a request; a further one is refused, a change is not.
+    """
+    answers = [
+        await caller.request("PUT", f"/tools/tool_{number}", body=_TOOL)
+        for number in range(TOOLS_MAX - 2)
+    ]
+    changed = await caller.request("PUT", "/tools/tool_0", body=_TOOL)
+
+    assert {answer.status for answer in answers[:-1]} == {201}
+    assert (answers[-1].status, answers[-1].error["code"]) == (409, "too_many_tools")
+    assert changed.status == 200
 
 
 async def test_a_removed_sample_tool_can_be_put_back(

@@ -794,10 +794,13 @@ async def test_a_longer_schedule_is_kept(
 
 
 async def test_an_internal_error_concerns_one_delivery(
-    open_endpoint: OpenEndpoint, open_desk: Any, recorder: Recorder
+    open_endpoint: OpenEndpoint,
+    open_desk: Any,
+    recorder: Recorder,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """
-    A delivery that cannot even be built fails alone and ends as a dead letter.
+    A delivery that cannot even be built fails alone, and the log says why.
     """
     endpoint = await open_endpoint()
     broken: Any = SimpleNamespace(url=endpoint.url, secrets=(), body_format="standard")
@@ -810,4 +813,5 @@ async def test_an_internal_error_concerns_one_delivery(
         (dead,) = await recorder.wait_recorded(WebhookDead)
 
     assert dead.message_id == "msg_bad"
+    assert "at least one signing secret" in caplog.text
     assert [seen.headers["webhook-id"] for seen in endpoint.seen] == ["msg_good"]
