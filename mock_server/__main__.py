@@ -36,7 +36,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seed", type=int, metavar="N", help="by default the scenario's"
     )
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="only 1")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that share the work of one mock",
+    )
     parser.add_argument(
         "--service-url", metavar="URL", help="where webhooks of deferred tools go"
     )

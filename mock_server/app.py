@@ -15,6 +15,7 @@ from mock_server.listeners import Door, Gatekeeper
 from mock_server.mock import Mock
 from mock_server.options import MockOptions
 from mock_server.script import MockScript
+from mock_server.workers import Team
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,8 @@ async def running_mock(
     clock: Clock | None = None,
     source: Any = None,
     listener: Callable[[Record], None] | None = None,
+    workers: int = 1,
+    lost: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[RunningMock]:
     """
     Serve a mock while the context lasts.
@@ -75,6 +78,8 @@ async def running_mock(
         clock: Time; by default that of the running loop.
         source: The script as it was given.
         listener: Told every record, from the very first.
+        workers: How many processes share the work, this one included.
+        lost: Told that one of them has ended by itself.
 
     Raises:
         OSError: The port cannot be had.
@@ -83,8 +88,16 @@ async def running_mock(
     mock = Mock(script, options, clock=clock, source=source)
     if listener is not None:
         mock.core.events.listen(listener)
-    door = Door(mock.handle, options.host, options.port, at_once=mock.answer_at_once)
-    async with mock.running(), AsyncExitStack() as stack:
+    team = Team(mock, workers, lost=lost)
+    door = Door(
+        mock.handle,
+        options.host,
+        options.port,
+        at_once=mock.answer_at_once,
+        hand_over=team.hand_over if workers > 1 else None,
+        cut_elsewhere=team.cut,
+    )
+    async with mock.running(), team.running(), AsyncExitStack() as stack:
         await stack.enter_async_context(door.serving(mock.stop))
         control_port = None
         if options.control_port is not None:

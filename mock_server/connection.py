@@ -7,8 +7,9 @@ much as the answer itself. What turns out to wait after all goes on in a task, f
 place it has come to.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from typing import Any, Final, cast
 
 from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
@@ -19,6 +20,17 @@ AtOnce = Callable[[web.BaseRequest], Answering | None]
 """Begins to answer a request; None if it must have a task from the start."""
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+HandOver = Callable[[int], bool]
+"""Gives an open connection, by its descriptor, to another process if it can."""
+
+# A client that goes away must end its exchange, or nobody would know that it has.
+# Nothing is inflated: signatures cover the bytes that were sent.
+CONNECTION_OPTIONS: Final[Mapping[str, Any]] = {
+    "handler_cancellation": True,
+    "auto_decompress": False,
+    "access_log": None,
+    "keepalive_timeout": 75.0,
+}
 
 
 class Begun:
@@ -168,15 +180,56 @@ class QuickServer(web.Server):
     Args:
         handler: Answers what has a task of its own.
         at_once: Begins to answer what needs none.
+        hand_over: Gives a connection to another process.
         options: Those of every connection.
     """
 
-    def __init__(self, handler: Handler, at_once: AtOnce, **options: Any) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        at_once: AtOnce,
+        hand_over: HandOver | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(handler, **options)
         self._at_once = at_once
+        self._hand_over = hand_over
 
     def __call__(self) -> web.RequestHandler:
         """
         Return what takes the bytes of one more connection.
         """
+        if self._hand_over is None:
+            return self._connect()
+        # aiohttp only ever passes it on to the loop.
+        return cast("web.RequestHandler", HandedOver(self._hand_over, self._connect))
+
+    def _connect(self) -> Connection:
         return Connection(self, self._at_once, loop=self._loop, **self._kwargs)
+
+
+class HandedOver(asyncio.Protocol):
+    """
+    A connection that another process may take.
+
+    Args:
+        hand_over: Gives it away.
+        connect: Makes what takes its bytes here, if nobody else does.
+    """
+
+    def __init__(self, hand_over: HandOver, connect: Callable[[], Connection]) -> None:
+        self._hand_over = hand_over
+        self._connect = connect
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """
+        Give it away before anything is read from it.
+        """
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the types
+        if self._hand_over(transport.get_extra_info("socket").fileno()):
+            # The other process has a descriptor of its own; this closes only ours.
+            transport.abort()
+            return
+        connection = self._connect()
+        transport.set_protocol(connection)
+        connection.connection_made(transport)

@@ -16,6 +16,7 @@ from multidict import MultiDict, MultiDictProxy
 from mock_server.core import Core
 from mock_server.fault_context import FaultContexts
 from mock_server.faults import Level, Target
+from mock_server.forwarding import ForwardedRequest, ShippingWriter, is_shippable
 from mock_server.hashes import sha256_of
 from mock_server.injector import Moment
 from mock_server.latency import LatencyProfile, Situation
@@ -138,7 +139,7 @@ class Exchange:
             body=body,
             trace_id=trace_id_of(headers),
             api_key=api_key_of(headers),
-            received_s=core.clock.monotonic(),
+            received_s=_received_s(http) or core.clock.monotonic(),
             received_wall_s=core.clock.wall(),
             is_reused=self._note_use(http),
         )
@@ -147,6 +148,8 @@ class Exchange:
         """
         Say whether the connection was used before, as far as faults have to know.
         """
+        if isinstance(http, ForwardedRequest):
+            return http.asked.is_reused
         transport = http.transport
         if transport is None or not len(self._core.injector):
             return False
@@ -219,14 +222,7 @@ class Exchange:
             if answer.after is not None:
                 answer.after()
             return response
-        writer = PlanWriter(
-            http,
-            clock=core.clock,
-            delay_of=delay_of,
-            closing=core.closing,
-            body_kept_max=core.limits.journal_body_bytes_max,
-            late_headers=lambda: self._late_headers(surface, request),
-        )
+        writer = self._writer_for(http, surface, request, decided, delay_of)
         if delay_of is not None:
             writer.written.depends_on = self._profile_of(surface, answer).depends_on
         try:
@@ -241,6 +237,26 @@ class Exchange:
                 answer.undelivered()
             if answer.after is not None and decided.is_effective:
                 answer.after()
+
+    def _writer_for(
+        self,
+        http: web.BaseRequest,
+        surface: Surface,
+        request: SurfaceRequest,
+        decided: Decided,
+        delay_of: DelayOf | None,
+    ) -> PlanWriter | ShippingWriter:
+        if isinstance(http, ForwardedRequest) and is_shippable(decided.plan):
+            is_timed = surface.target is Target.UPSTREAM
+            return ShippingWriter(http, delay_of=delay_of, is_timed=is_timed)
+        return PlanWriter(
+            http,
+            clock=self._core.clock,
+            delay_of=delay_of,
+            closing=self._core.closing,
+            body_kept_max=self._core.limits.journal_body_bytes_max,
+            late_headers=lambda: self._late_headers(surface, request),
+        )
 
     def _decide(
         self,
@@ -356,13 +372,17 @@ class Exchange:
         return (("openai-processing-ms", str(int(elapsed_s * 1000))),)
 
 
+def _received_s(http: web.BaseRequest) -> float | None:
+    return http.asked.received_s if isinstance(http, ForwardedRequest) else None
+
+
 def _plan_of(answer: Answer, reply: Any) -> Plan:
     if answer.plan is not None:
         return answer.plan
     return () if answer.encode is None else answer.encode(reply)
 
 
-def _is_delivered(writer: PlanWriter, decided: Decided) -> bool:
+def _is_delivered(writer: PlanWriter | ShippingWriter, decided: Decided) -> bool:
     return writer.written.outcome is Outcome.COMPLETE and not decided.breaks_answer
 
 

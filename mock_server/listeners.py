@@ -6,11 +6,16 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 from aiohttp import web
 
-from mock_server.connection import AtOnce, Handler, QuickServer
+from mock_server.connection import (
+    CONNECTION_OPTIONS,
+    AtOnce,
+    Handler,
+    HandOver,
+    QuickServer,
+)
 from mock_server.core import Core
 from mock_server.http_log import http_logger
 from mock_server.schedule import is_due, next_change_s
@@ -18,7 +23,6 @@ from mock_server.schedule import is_due, next_change_s
 _SHUTDOWN_TIMEOUT_S = 0.25
 """What an answer gets that is under way when the mock stops; hanging ones get none."""
 
-_KEEPALIVE_TIMEOUT_S = 75.0
 _BACKLOG = 1024
 
 
@@ -31,6 +35,8 @@ class Door:
         host: Where it listens.
         port: 0 takes a free one, and keeps it.
         at_once: Begins to answer the requests that need no task.
+        hand_over: Gives a connection to another process.
+        cut_elsewhere: Cuts the connections that were given away.
     """
 
     def __init__(
@@ -40,16 +46,13 @@ class Door:
         port: int,
         *,
         at_once: AtOnce = lambda _: None,
+        hand_over: HandOver | None = None,
+        cut_elsewhere: Callable[[], None] = lambda: None,
     ) -> None:
-        # A client that goes away must end its exchange, or nobody would know that it
-        # has. Nothing is inflated: signatures cover the bytes that were sent.
-        options: dict[str, Any] = {
-            "handler_cancellation": True,
-            "auto_decompress": False,
-            "access_log": None,
-            "keepalive_timeout": _KEEPALIVE_TIMEOUT_S,
-        }
-        self._server = QuickServer(handler, at_once, logger=http_logger(), **options)
+        self._server = QuickServer(
+            handler, at_once, hand_over, logger=http_logger(), **CONNECTION_OPTIONS
+        )
+        self._cut_elsewhere = cut_elsewhere
         self._runner = web.ServerRunner(
             self._server, shutdown_timeout=_SHUTDOWN_TIMEOUT_S
         )
@@ -89,6 +92,7 @@ class Door:
         for protocol in self._server.connections:
             if protocol.transport is not None:
                 protocol.transport.abort()
+        self._cut_elsewhere()
 
     @asynccontextmanager
     async def serving(self, stop: Callable[[], None]) -> AsyncIterator[None]:

@@ -2,7 +2,7 @@
 The mock: every surface on one port, put together by hand.
 """
 
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -57,6 +57,9 @@ class Mock:
         source: Any = None,
     ) -> None:
         self.options = options or MockOptions()
+        self.before_request: Callable[[], bool] | None = None
+        """Says that some task has to run before the next request is looked at."""
+
         self.core: Core = build_core(
             seed=self.options.seed or 0,
             clock=clock,
@@ -177,6 +180,14 @@ class Mock:
         """
         Answer a request.
         """
+        if self.before_request is not None and self.before_request():
+            await self.core.clock.sleep(0)
+        return await self.answer(http)
+
+    async def answer(self, http: web.BaseRequest) -> web.StreamResponse:
+        """
+        Answer a request before which nothing else is to be done.
+        """
         path = http.path
         if path.startswith(CONTROL_PREFIX):
             return await self._control.handle(http)
@@ -187,6 +198,16 @@ class Mock:
         )
 
     def answer_at_once(
+        self, http: web.BaseRequest
+    ) -> Coroutine[Any, Any, web.StreamResponse] | None:
+        """
+        Begin to answer what needs no task to be answered in; None for all else.
+        """
+        if self.before_request is not None and self.before_request():
+            return None
+        return self.begin_answer(http)
+
+    def begin_answer(
         self, http: web.BaseRequest
     ) -> Coroutine[Any, Any, web.StreamResponse] | None:
         """

@@ -3,17 +3,14 @@ The body of a request, read whole and within limits.
 """
 
 from contextlib import nullcontext
-from typing import Final
 
 from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from mock_server.clock import Clock
-from mock_server.wire import ApiError
+from mock_server.forwarding import REFUSALS, forwarded_body
 
-_TOO_LARGE: Final = ApiError("The body is too large.", status=413)
-_TOO_SLOW: Final = ApiError("The body did not arrive in time.", status=408)
-_BROKEN: Final = ApiError("The body of the request could not be read.")
+_TOO_LARGE, _TOO_SLOW, _BROKEN = REFUSALS
 
 
 async def read_body(
@@ -31,6 +28,9 @@ async def read_body(
     Raises:
         ApiError: It is too large, too slow, or broken.
     """
+    forwarded = forwarded_body(http)
+    if forwarded is not None:
+        return forwarded
     content = http.content
     # Mostly it came along with the headers, and a timer costs more than reading it.
     is_here = content.is_eof()

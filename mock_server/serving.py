@@ -18,6 +18,7 @@ from mock_server.injector import NoSecondListenerError, TooManyFaultsError
 from mock_server.options import MockOptions
 from mock_server.reloading import ScriptWatch, Stamp, stamp_of
 from mock_server.script import MockScript, load_script, script_of, seed_of
+from mock_server.workers import WorkerError, refusal_of
 
 EXIT_PASSED = 0
 EXIT_USAGE = 2
@@ -43,19 +44,16 @@ def serve(
     Args:
         options: Everything but the script.
         script_file: A script, or a whole scenario; taken again when it changes.
-        workers: Only 1.
+        workers: How many processes share the work; all state is in this one.
         output: By default standard output.
         errors: By default standard error.
     """
     output = output or sys.stdout
     errors = errors or sys.stderr
     options = options or MockOptions()
-    if workers != 1:
-        print(
-            "--workers: only 1 is possible, because worlds, faults and the journal "
-            "are kept in one process",
-            file=errors,
-        )
+    refusal = refusal_of(workers)
+    if refusal is not None:
+        print(refusal, file=errors)
         return EXIT_USAGE
     document = None
     script = None
@@ -73,18 +71,24 @@ def serve(
     try:
         with asyncio.Runner() as runner:
             return runner.run(
-                _serve(options, script, document, script_file, stamp, output, errors)
+                _serve(
+                    options,
+                    script,
+                    document,
+                    script_file,
+                    stamp,
+                    workers,
+                    output,
+                    errors,
+                )
             )
-    except NoSecondListenerError as error:
-        print(f"{script_file}: {error}", file=errors)
-        return EXIT_USAGE
-    except TooManyFaultsError:
-        print(
-            f"{script_file}: more than {options.limits.faults_max} faults", file=errors
-        )
-        return EXIT_USAGE
-    except OSError as error:
-        exit_code, text = _explain(error, options)
+    except (
+        NoSecondListenerError,
+        OSError,
+        TooManyFaultsError,
+        WorkerError,
+    ) as error:
+        exit_code, text = _explain(error, options, script_file)
         print(text, file=errors)
         return exit_code
 
@@ -123,6 +127,7 @@ async def _serve(
     document: Document | None,
     script_file: Path | None,
     stamp: Stamp,
+    workers: int,
     output: TextIO,
     errors: TextIO,
 ) -> int:
@@ -141,7 +146,14 @@ async def _serve(
         with suppress(NotImplementedError, ValueError, RuntimeError):
             loop.add_signal_handler(number, stop, exit_code)
     source = None if document is None else document.data
-    async with running_mock(script, options, source=source) as running:
+
+    def lose() -> None:
+        print("a worker ended by itself: the mock is not whole", file=errors)
+        stop(EXIT_INVALID)
+
+    async with running_mock(
+        script, options, source=source, workers=workers, lost=lose
+    ) as running:
         _spare_collector()
         print(f"listening on {running.url}", file=output, flush=True)
         if running.control_port is not None:
@@ -173,13 +185,25 @@ def _spare_collector() -> None:
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
 
 
-def _explain(error: OSError, options: MockOptions) -> tuple[int, str]:
+def _explain(
+    error: Exception, options: MockOptions, script_file: Path | None
+) -> tuple[int, str]:
     """
     Return the exit code and what to say of a mock that could not start.
     """
     where = f"{options.host}:{options.port}"
-    if error.errno == errno.EADDRINUSE:
-        return EXIT_INVALID, f"port {options.port} on {options.host} is taken"
-    if error.filename is not None:
-        return EXIT_USAGE, f"cannot write {error.filename}: {error.strerror}"
-    return EXIT_INVALID, f"cannot listen on {where}: {error.strerror or error}"
+    match error:
+        case NoSecondListenerError():
+            return EXIT_USAGE, f"{script_file}: {error}"
+        case TooManyFaultsError():
+            most = options.limits.faults_max
+            return EXIT_USAGE, f"{script_file}: more than {most} faults"
+        case OSError(errno=errno.EADDRINUSE):
+            return EXIT_INVALID, f"port {options.port} on {options.host} is taken"
+        case OSError(filename=str(filename)):
+            return EXIT_USAGE, f"cannot write {filename}: {error.strerror}"
+        case OSError():
+            reason = error.strerror or error
+            return EXIT_INVALID, f"cannot listen on {where}: {reason}"
+        case _:
+            return EXIT_INVALID, str(error)

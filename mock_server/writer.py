@@ -10,7 +10,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from enum import StrEnum
 from functools import lru_cache
@@ -117,8 +117,8 @@ class WrittenResponse(web.StreamResponse):
         del data
 
 
-_KEPT = WrittenResponse(keep_alive=True)
-_LAST = WrittenResponse(keep_alive=False)
+KEPT = WrittenResponse(keep_alive=True)
+LAST = WrittenResponse(keep_alive=False)
 
 
 def write_whole(
@@ -171,7 +171,7 @@ def write_whole(
         body=data[:body_kept_max],
         body_bytes=len(data),
     )
-    return (_KEPT if is_kept else _LAST), written
+    return (KEPT if is_kept else LAST), written
 
 
 class PlanWriter:
@@ -185,6 +185,7 @@ class PlanWriter:
         closing: Set when the mock stops; a hanging answer then ends.
         body_kept_max: How much of the body :class:`Written` keeps.
         late_headers: Headers that are known only when the head is sent.
+        foretell: Told how it ends in the moment before the client can know.
     """
 
     def __init__(
@@ -196,6 +197,7 @@ class PlanWriter:
         closing: asyncio.Event,
         body_kept_max: int,
         late_headers: Callable[[], tuple[tuple[str, str], ...]] = tuple,
+        foretell: Callable[[Written], None] | None = None,
     ) -> None:
         self._request = request
         self._clock = clock
@@ -203,6 +205,7 @@ class PlanWriter:
         self._closing = closing
         self._body_kept_max = body_kept_max
         self._late_headers = late_headers
+        self._foretell = foretell
         self._unsent: Head | None = None
         """It waits for its first chunk."""
 
@@ -237,7 +240,7 @@ class PlanWriter:
             self._note_end(Outcome.ABANDONED if is_gone else Outcome.HUNG)
             raise
         is_complete = self.written.outcome is Outcome.COMPLETE
-        return _KEPT if is_complete and self._request.keep_alive else _LAST
+        return KEPT if is_complete and self._request.keep_alive else LAST
 
     async def _write_steps(self, plan: Plan) -> None:
         for number, step in enumerate(plan):
@@ -391,6 +394,7 @@ class PlanWriter:
     async def _end(self) -> None:
         if self._is_chunked:
             self._pending.append(b"0\r\n\r\n")
+        self._tell_ahead(Outcome.COMPLETE)
         await self._flush()
         self._note_end(Outcome.COMPLETE)
 
@@ -400,7 +404,9 @@ class PlanWriter:
         """
         await self._flush()
         is_begun = self.written.status is not None
-        self._note_end(Outcome.CUT if is_begun else Outcome.CLOSED)
+        outcome = Outcome.CUT if is_begun else Outcome.CLOSED
+        self._tell_ahead(outcome)
+        self._note_end(outcome)
         if (transport := self._request.transport) is not None:
             transport.close()
 
@@ -409,6 +415,7 @@ class PlanWriter:
         Close with RST, once what was written has left.
         """
         await self._flush()
+        self._tell_ahead(Outcome.RESET)
         self._note_end(Outcome.RESET)
         transport = self._request.transport
         if not isinstance(transport, asyncio.Transport):
@@ -422,6 +429,23 @@ class PlanWriter:
             # socket is a fake, resets when it is aborted.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
         transport.abort()
+
+    def _tell_ahead(self, outcome: Outcome) -> None:
+        """
+        Tell of the end, unless it is not sure yet that it will be this one.
+        """
+        transport = self._request.transport
+        if (
+            self._foretell is None
+            or transport is None
+            or transport.is_closing()
+            or self._request.protocol.writing_paused
+        ):
+            return
+        written, head = self.written, self._unsent
+        if head is not None:
+            written = replace(written, status=head.status, headers=head.headers)
+        self._foretell(replace(written, outcome=outcome))
 
     def _note_end(self, outcome: Outcome) -> None:
         if not self._is_ended:

@@ -153,7 +153,7 @@ def test_a_broken_script_is_said_whole(
     "flags",
     [
         ["--host", "0.0.0.0"],  # noqa: S104 - that is the point
-        ["--workers", "2"],
+        ["--workers", "65"],
         ["--port", "99999"],
         ["--webhook-secret", "plain"],
         ["--script", "/nowhere/script.yaml"],

@@ -1,0 +1,281 @@
+"""
+A request that came in at another process, as if it had come in here.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final, Protocol, cast
+
+from aiohttp import HttpVersion, web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.http_writer import StreamWriter
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from mock_server.forwarding.frames import Asked, Data, Dropped, Frame, Wrote
+from mock_server.wire import ApiError
+
+REFUSALS: Final = (
+    ApiError("The body is too large.", status=413),
+    ApiError("The body did not arrive in time.", status=408),
+    ApiError("The body of the request could not be read."),
+)
+"""What is answered to a body that cannot be read, by number."""
+
+_UNSENT_BYTES_MAX: Final = 64 * 1024
+"""So much may be on its way to a client before the answer waits."""
+
+
+def refusal_number(error: ApiError) -> int:
+    """
+    Return the number of what kept a body from being read.
+    """
+    return next(n for n, known in enumerate(REFUSALS) if known.status == error.status)
+
+
+class ForwardedBody:
+    """
+    A body that is here whole.
+    """
+
+    def __init__(self, body: bytes, refusal: int | None) -> None:
+        self._body = body
+        self._refusal = refusal
+        self.total_bytes = len(body)
+
+    def take(self) -> bytes:
+        """
+        Return it.
+
+        Raises:
+            ApiError: It could not be read.
+        """
+        if self._refusal is not None:
+            raise REFUSALS[self._refusal]
+        return self._body
+
+
+class ForwardedConnection(BaseProtocol):
+    """
+    Stands for the client's connection, which another process holds.
+    """
+
+    ssl_context = None
+    peername = None
+    sockname = None
+
+    def __init__(
+        self,
+        number: int,
+        send: Callable[[Frame], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(loop)
+        self._forwarded = ForwardedTransport(number, send, self)
+        self.transport = self._forwarded
+
+    def take_unsent(self) -> bytes:
+        """
+        Return what was written and has not been sent on.
+        """
+        return self._forwarded.take_unsent()
+
+    def acknowledge(self, data_bytes: int) -> None:
+        """
+        Learn that so many bytes have left.
+        """
+        self._forwarded.acknowledge(data_bytes)
+
+    def drop(self) -> None:
+        """
+        Have the connection closed, whatever was written.
+        """
+        self._forwarded.close()
+
+    def lose(self) -> None:
+        """
+        Learn that the client is gone.
+        """
+        if self.transport is not None:
+            self._forwarded.lose()
+            self.transport = None
+            self.connection_lost(None)
+
+
+class ForwardedTransport(asyncio.Transport):
+    """
+    Sends what is written to the process that holds the connection.
+    """
+
+    def __init__(
+        self, number: int, send: Callable[[Frame], None], protocol: BaseProtocol
+    ) -> None:
+        super().__init__()
+        self._number = number
+        self._send = send
+        self._protocol = protocol
+        self._unsent: list[bytes] = []
+        self._unacknowledged_bytes = 0
+        self._is_closing = False
+
+    def is_closing(self) -> bool:
+        """
+        Say whether nothing can be written any more.
+        """
+        return self._is_closing
+
+    def write(self, data: Any) -> None:
+        """
+        Write bytes; what is written in one moment leaves together.
+        """
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent.append(bytes(data))
+
+    def take_unsent(self) -> bytes:
+        """
+        Return what was written and has not been sent on.
+        """
+        data = b"".join(self._unsent)
+        self._unsent.clear()
+        return data
+
+    def acknowledge(self, data_bytes: int) -> None:
+        """
+        Learn that so many bytes have left.
+        """
+        self._unacknowledged_bytes -= data_bytes
+        is_low = self._unacknowledged_bytes <= _UNSENT_BYTES_MAX
+        if is_low and self._protocol.writing_paused:
+            self._protocol.resume_writing()
+
+    def close(self) -> None:
+        """
+        Have the connection closed, with what was written before.
+        """
+        if not self._is_closing:
+            self._flush()
+            self._is_closing = True
+            self._send(Dropped(self._number))
+
+    def abort(self) -> None:
+        """
+        Have the connection closed.
+        """
+        self.close()
+
+    def lose(self) -> None:
+        """
+        Learn that the client is gone.
+        """
+        self._unsent.clear()
+        self._is_closing = True
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """
+        Return nothing: the connection is elsewhere.
+        """
+        del name
+        return default
+
+    def _flush(self) -> None:
+        data = self.take_unsent()
+        if not data or self._is_closing:
+            return
+        self._send(Data(self._number, data))
+        self._unacknowledged_bytes += len(data)
+        is_high = self._unacknowledged_bytes > _UNSENT_BYTES_MAX
+        if is_high and not self._protocol.writing_paused:
+            self._protocol.pause_writing()
+
+
+class Shipment(Protocol):
+    """
+    A plan that is carried out elsewhere.
+    """
+
+    def end(self, wrote: Wrote) -> None:
+        """
+        Learn how it ended.
+        """
+
+
+class ForwardedRequest(web.BaseRequest):
+    """
+    A request of a connection that another process holds.
+
+    Args:
+        asked: What came in.
+        send: Speaks to that process.
+        loop: The running one.
+    """
+
+    ATTRS = web.BaseRequest.ATTRS | frozenset(
+        {"asked", "connection", "number", "send", "shipment"}
+    )
+
+    def __init__(
+        self,
+        asked: Asked,
+        send: Callable[[Frame], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.asked = asked
+        self.number = asked.number
+        self.send = send
+        self.shipment: Shipment | None = None
+        self.connection = ForwardedConnection(asked.number, send, loop)
+        headers: CIMultiDict[str] = CIMultiDict(
+            [(_text_of(name), _text_of(value)) for name, value in asked.headers]
+        )
+        message = RawRequestMessage(
+            asked.method,
+            _text_of(asked.path),
+            HttpVersion(1, asked.minor_version),
+            CIMultiDictProxy(headers),
+            asked.headers,
+            not asked.is_kept_alive,
+            None,
+            False,  # noqa: FBT003 - aiohttp's own tuple
+            False,  # noqa: FBT003 - aiohttp's own tuple
+            url_of(_text_of(asked.path)),
+        )
+        # aiohttp knows one kind of connection, body and task; these stand in for them.
+        super().__init__(
+            message,
+            cast("Any", ForwardedBody(asked.body, asked.refusal)),
+            cast("Any", self.connection),
+            StreamWriter(self.connection, loop),
+            cast("Any", None),
+            loop,
+        )
+
+
+def forwarded_body(http: web.BaseRequest) -> bytes | None:
+    """
+    Return the body of a request that came in elsewhere; None if it came in here.
+
+    Raises:
+        ApiError: It could not be read.
+    """
+    content: object = http.content
+    return content.take() if isinstance(content, ForwardedBody) else None
+
+
+@lru_cache(maxsize=1024)
+def url_of(target: str) -> URL:
+    """
+    Return the URL that a request line names, as aiohttp's parser would.
+    """
+    if not target.startswith("/"):
+        return URL(target, encoded=True)
+    rest, _, fragment = target.partition("#")
+    path, _, query = rest.partition("?")
+    return URL.build(path=path, query_string=query, fragment=fragment, encoded=True)
+
+
+@lru_cache(maxsize=4096)
+def _text_of(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")

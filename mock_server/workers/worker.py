@@ -1,0 +1,460 @@
+"""
+A worker: it holds connections, reads requests, and writes what it is told.
+
+It decides nothing and remembers nothing. Requests go to the process that owns the mock
+in the order in which they are complete, and answers come back as bytes, or as plans
+whose waits are this process's work.
+"""
+
+import asyncio
+import gc
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final, assert_never
+
+from aiohttp import web
+from aiohttp.http_parser import RawRequestMessage
+
+from mock_server.clock import Clock, LoopClock
+from mock_server.connection import CONNECTION_OPTIONS, Connection
+from mock_server.forwarding import (
+    Acked,
+    Asked,
+    Channel,
+    Closing,
+    Cut,
+    Data,
+    Dropped,
+    Ended,
+    FromOwner,
+    Gone,
+    Ready,
+    Setup,
+    Shipped,
+    Wrote,
+    refusal_number,
+    unpack_plan,
+)
+from mock_server.http_log import http_logger
+from mock_server.request_body import read_body
+from mock_server.wire import ApiError, Pace
+from mock_server.writer import KEPT, LAST, Outcome, PlanWriter, Written
+
+Answer = Ended | Shipped
+_HANDED_BYTE: Final = 1
+
+
+class Exchange:
+    """
+    A request that was passed on and is not answered yet.
+    """
+
+    __slots__ = (
+        "answered",
+        "connection",
+        "number",
+        "received_s",
+        "unacknowledged_bytes",
+    )
+
+    def __init__(
+        self, number: int, connection: "WorkerConnection", received_s: float
+    ) -> None:
+        self.number = number
+        self.connection = connection
+        self.received_s = received_s
+        self.unacknowledged_bytes = 0
+        self.answered: asyncio.Future[Answer] | None = None
+        """Awaited by the task that has the request, if one has it."""
+
+
+class Desk:
+    """
+    All exchanges of a worker, and its channel to the owner.
+
+    Args:
+        clock: For the waits of plans.
+        stop: Ends the worker.
+    """
+
+    def __init__(self, clock: Clock, stop: Callable[[], None]) -> None:
+        self.clock = clock
+        self.channel: Channel[Any] = Channel(FromOwner, self._take, stop)
+        self.setup = Setup(0, 0.0, 0)
+        self.closing = asyncio.Event()
+        self.connections: set[WorkerConnection] = set()
+        self._exchanges: dict[int, Exchange] = {}
+        self._last_number = 0
+
+    def ask(
+        self,
+        connection: "WorkerConnection",
+        message: RawRequestMessage,
+        body: bytes,
+        refusal: int | None = None,
+    ) -> Exchange:
+        """
+        Pass a request on.
+        """
+        self._last_number = number = self._last_number + 1
+        received_s = self.clock.monotonic()
+        exchange = self._exchanges[number] = Exchange(number, connection, received_s)
+        self.channel.send(
+            Asked(
+                number,
+                message.method,
+                message.path.encode("utf-8", "surrogateescape"),
+                message.version.minor,
+                message.raw_headers,
+                body,
+                received_s,
+                not message.should_close,
+                connection.has_served,
+                refusal,
+            )
+        )
+        connection.has_served = True
+        return exchange
+
+    def give_up(self, exchange: Exchange) -> None:
+        """
+        Say that the client is gone, unless the exchange has ended.
+        """
+        if self._exchanges.pop(exchange.number, None) is not None:
+            self.channel.send(Gone(exchange.number))
+
+    def abandon(self, exchange: Exchange) -> None:
+        """
+        Say that nobody is there for whom a plan could be carried out.
+        """
+        if self._exchanges.pop(exchange.number, None) is not None:
+            self._tell(exchange.number, Written(outcome=Outcome.ABANDONED))
+
+    def acknowledge(self, exchange: Exchange) -> None:
+        """
+        Say how much of an answer has left.
+        """
+        if exchange.unacknowledged_bytes:
+            self.channel.send(Acked(exchange.number, exchange.unacknowledged_bytes))
+            exchange.unacknowledged_bytes = 0
+
+    async def carry_out(
+        self, shipped: Shipped, exchange: Exchange, http: web.BaseRequest
+    ) -> web.StreamResponse:
+        """
+        Write a plan, and tell how that ends in the moment before the client knows.
+        """
+
+        def tell(written: Written) -> None:
+            if self._exchanges.pop(exchange.number, None) is not None:
+                self._tell(exchange.number, written)
+
+        def timing() -> tuple[tuple[str, str], ...]:
+            if not shipped.is_timed:
+                return ()
+            elapsed_s = self.clock.monotonic() - exchange.received_s
+            return (("openai-processing-ms", str(int(elapsed_s * 1000))),)
+
+        def delay_of(pace: Pace, number: int) -> float:
+            del pace
+            return shipped.delays_s[number]
+
+        writer = PlanWriter(
+            http,
+            clock=self.clock,
+            delay_of=delay_of,
+            closing=self.closing,
+            body_kept_max=self.setup.journal_body_bytes_max,
+            late_headers=timing,
+            foretell=tell,
+        )
+        try:
+            return await writer.write(unpack_plan(shipped))
+        finally:
+            tell(writer.written)
+
+    def _tell(self, number: int, written: Written) -> None:
+        self.channel.send(
+            Wrote(
+                number,
+                written.status,
+                written.outcome,
+                written.planned_s,
+                bytes(written.body),
+                written.body_bytes,
+            )
+        )
+        # Whatever the client does next, this must be known first.
+        self.channel.flush()
+
+    def _take(self, frames: list[FromOwner]) -> None:
+        for frame in frames:
+            match frame:
+                case Setup():
+                    self.setup = frame
+                    self.channel.send(Ready())
+                case Closing():
+                    self.closing.set()
+                case Cut():
+                    for connection in list(self.connections):
+                        connection.cut()
+                case _:
+                    self._take_answer(frame)
+
+    def _take_answer(self, frame: Answer | Data | Dropped) -> None:
+        exchange = self._exchanges.get(frame.number)
+        if exchange is None:
+            if isinstance(frame, Shipped):
+                self._tell(frame.number, Written(outcome=Outcome.ABANDONED))
+            return
+        if isinstance(frame, Ended | Dropped):
+            del self._exchanges[frame.number]
+        match frame:
+            case Ended() | Shipped():
+                exchange.connection.answer(exchange, frame)
+            case Data(data=data):
+                exchange.connection.pass_on(exchange, data)
+            case Dropped():
+                exchange.connection.force_close()
+            case _:
+                assert_never(frame)
+
+
+class WorkerConnection(Connection):
+    """
+    One connection of a worker.
+
+    A request that is here whole is passed on without a task; one whose body is still
+    to come, and a plan, have the task that aiohttp gives them.
+
+    Args:
+        server: Whose it is.
+        desk: Passes requests on.
+        options: Those of aiohttp.
+    """
+
+    def __init__(self, server: web.Server, desk: Desk, **options: Any) -> None:
+        super().__init__(server, lambda _: None, **options)
+        self._desk = desk
+        self._request_handler = self._serve
+        self._asked: tuple[Exchange, Any] | None = None
+        """What was passed on without a task, and the message that it came as."""
+
+        self._shipped: tuple[Exchange, Shipped] | None = None
+        """A plan for the task that is about to begin."""
+
+        self.has_served = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """
+        Begin.
+        """
+        super().connection_made(transport)
+        self._desk.connections.add(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """
+        Say that the client is gone.
+        """
+        self._desk.connections.discard(self)
+        if self._asked is not None:
+            self._desk.give_up(self._asked[0])
+            self._asked = None
+        if self._shipped is not None:
+            self._desk.abandon(self._shipped[0])
+            self._shipped = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """
+        Take bytes; while a request is being answered, the next ones wait.
+        """
+        if self._asked is None:
+            super().data_received(data)
+            return
+        waiter, self._waiter = self._waiter, None
+        try:
+            web.RequestHandler.data_received(self, data)
+        finally:
+            self._waiter = waiter
+
+    def resume_writing(self) -> None:
+        """
+        Say that what was held back has left.
+        """
+        super().resume_writing()
+        if self._asked is not None:
+            self._desk.acknowledge(self._asked[0])
+
+    def cut(self) -> None:
+        """
+        Leave at once.
+        """
+        if self.transport is not None:
+            self.transport.abort()
+
+    def pass_on(self, exchange: Exchange, data: bytes) -> None:
+        """
+        Write a piece of an answer.
+        """
+        if self.transport is None:
+            return
+        exchange.unacknowledged_bytes += len(data)
+        self.transport.write(data)
+        if not self.writing_paused:
+            self._desk.acknowledge(exchange)
+
+    def answer(self, exchange: Exchange, answer: Answer) -> None:
+        """
+        Write the rest of an answer, or let a task carry it out.
+        """
+        if exchange.answered is not None:
+            if not exchange.answered.done():
+                exchange.answered.set_result(answer)
+            return
+        asked, self._asked = self._asked, None
+        if asked is None or self.transport is None:
+            return
+        if isinstance(answer, Shipped):
+            self._messages.appendleft(asked[1])
+            self._shipped = (exchange, answer)
+            self._wake()
+            return
+        self.transport.write(answer.data)
+        self._end(KEPT if answer.is_kept_alive else LAST)
+        if self._messages and not (len(self._messages) == 1 and self._answer()):
+            self._wake()
+
+    def _answer(self) -> bool:
+        message, payload = self._messages[0]
+        if not isinstance(message, RawRequestMessage) or not payload.is_eof():
+            return False
+        parser, manager = self._parser, self._manager
+        if message.upgrade or parser is None or manager is None:
+            return False
+        if payload.total_bytes > self._desk.setup.request_body_bytes_max:
+            return False
+        if "expect" in message.headers or payload.exception() is not None:
+            return False
+        self._is_answering = True
+        body = payload.read_nowait()
+        self._is_answering = False
+        asked = self._messages.popleft()
+        parser.message_consumed()
+        manager.requests_count += 1
+        self._asked = self._desk.ask(self, message, body), asked
+        return True
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _process_keepalive(self) -> None:
+        if self._asked is not None:
+            # Nothing is idle here, though no task can be seen to work.
+            self._next_keepalive_close_time = self._loop.time() + self.keepalive_timeout
+        super()._process_keepalive()
+
+    async def _serve(self, http: web.BaseRequest) -> web.StreamResponse:
+        desk = self._desk
+        if self._shipped is not None:
+            (exchange, shipped), self._shipped = self._shipped, None
+            return await desk.carry_out(shipped, exchange, http)
+        body, refusal = b"", None
+        try:
+            body = await read_body(
+                http,
+                bytes_max=desk.setup.request_body_bytes_max,
+                timeout_s=desk.setup.request_read_timeout_s,
+                clock=desk.clock,
+            )
+        except ApiError as error:
+            refusal = refusal_number(error)
+        exchange = desk.ask(self, http._message, body, refusal)  # noqa: SLF001 - its raw headers
+        exchange.answered = self._loop.create_future()
+        try:
+            answer = await exchange.answered
+            if isinstance(answer, Shipped):
+                return await desk.carry_out(answer, exchange, http)
+        finally:
+            desk.give_up(exchange)
+        if self.transport is not None:
+            self.transport.write(answer.data)
+        return KEPT if answer.is_kept_alive else LAST
+
+
+class WorkerServer(web.Server):
+    """
+    Makes the connections of a worker.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(
+            lambda _: asyncio.sleep(0, LAST),  # noqa: TID251 - never asked
+            logger=http_logger(),
+            **CONNECTION_OPTIONS,
+        )
+        self._desk = desk
+
+    def __call__(self) -> web.RequestHandler:
+        """
+        Return what takes the bytes of one more connection.
+        """
+        return WorkerConnection(self, self._desk, loop=self._loop, **self._kwargs)
+
+
+async def work(channel: socket.socket, hand: socket.socket) -> None:
+    """
+    Serve the connections that are handed over, until the owner is gone.
+
+    Args:
+        channel: Carries the frames.
+        hand: Carries the connections.
+    """
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    desk = Desk(LoopClock(), stopped.set)
+    server = WorkerServer(desk)
+    tasks: set[asyncio.Task[Any]] = set()
+
+    def take() -> None:
+        with suppress(BlockingIOError):
+            while True:
+                data, descriptors, _, _ = socket.recv_fds(hand, _HANDED_BYTE, 1)
+                if not data:
+                    loop.remove_reader(hand)
+                    return
+                for descriptor in descriptors:
+                    connection = socket.socket(fileno=descriptor)
+                    connection.setblocking(False)  # noqa: FBT003 - its own signature
+                    task = loop.create_task(_adopt(server, connection))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+
+    hand.setblocking(False)  # noqa: FBT003 - its own signature
+    loop.add_reader(hand, take)
+    await desk.channel.open(channel)
+    await stopped.wait()
+    loop.remove_reader(hand)
+    desk.closing.set()
+    await server.shutdown(0)
+
+
+async def _adopt(server: WorkerServer, connection: socket.socket) -> None:
+    with suppress(OSError):
+        await asyncio.get_running_loop().connect_accepted_socket(server, connection)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """
+    Work over the two sockets that the arguments name by their descriptors.
+    """
+    channel, hand = (socket.socket(fileno=int(number)) for number in arguments)
+    # The terminal tells all processes at once; the owner says when to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    asyncio.run(work(channel, hand))
+    return 0
