@@ -5,7 +5,13 @@ Everything the reference service can be told, and where it may be told.
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from harness.errors import UsageError
 from harness.orchestrator import OrchestratorOptions
@@ -75,17 +81,22 @@ class ServiceSettings(Section):
     webhook: WebhookSettings = WebhookSettings()
     limits: LimitSettings = LimitSettings()
 
-    @model_validator(mode="after")
-    def _probes_fit(self) -> Self:
-        if self.concurrency.enabled and self.breaker.enabled:
-            probes, requests = self.breaker.probes_max, self.concurrency.requests_max
-            if probes > requests:
-                message = (
-                    f"breaker.probes_max {probes} is more than "
-                    f"concurrency.requests_max {requests} lets through"
-                )
-                raise ValueError(message)
-        return self
+    @field_validator("concurrency")
+    @classmethod
+    def _lets_probes_through(
+        cls, value: ConcurrencySettings, info: ValidationInfo
+    ) -> ConcurrencySettings:
+        # A field's own check, so that it is told beside the mistakes of other sections.
+        breaker = info.data.get("breaker")
+        if not isinstance(breaker, BreakerSettings) or not breaker.enabled:
+            return value
+        if value.enabled and value.requests_max < breaker.probes_max:
+            message = (
+                f"requests_max {value.requests_max} is less than breaker.probes_max "
+                f"{breaker.probes_max}"
+            )
+            raise ValueError(message)
+        return value
 
     @property
     def store_url(self) -> str:

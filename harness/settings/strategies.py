@@ -27,23 +27,11 @@ Ratio = Annotated[float, Field(gt=0, le=1)]
 
 _PROBE_LEASE_S: Final = 60.0
 _MINUTE_S: Final = 60.0
-_BREAKER_NAMES: Final[Mapping[str, str]] = {
-    "slow_call_s": "slow_call",
-    "sampling_duration_s": "sampling_duration",
-    "break_duration_s": "break_duration",
-    "break_max_s": "break_max",
+_BREAKER_MISTAKES: Final[Mapping[str, str]] = {
+    "window_calls": "window_calls is below minimum_throughput: no share would be judged",
+    "break_max_s": "break_max is shorter than break_duration",
 }
-
-
-def refusal(error: OptionsError, names: Mapping[str, str]) -> ValueError:
-    """
-    Return the complaint about options, in the words of the settings.
-    """
-    told = [
-        f"{names.get(field, field)} {value} does not fit the rest"
-        for field, value in error.fields.items()
-    ]
-    return ValueError("; ".join(told))
+"""What can be wrong with values that make sense one by one, in the words of the file."""
 
 
 class BreakerSettings(Section):
@@ -127,7 +115,8 @@ class BreakerSettings(Section):
         try:
             self._options(0.0)
         except OptionsError as error:
-            raise refusal(error, _BREAKER_NAMES) from None
+            told = [_BREAKER_MISTAKES.get(name, name) for name in error.fields]
+            raise ValueError("; ".join(told)) from None
         return self
 
 

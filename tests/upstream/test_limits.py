@@ -2,6 +2,7 @@
 What the client tells its pipeline, and what the pipeline does with it.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ from harness.testing import Recorder
 from harness.upstream import ChatRequest, UpstreamClient, classify
 
 pytestmark = pytest.mark.virtual_time
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 REQUEST = ChatRequest(model="gpt-4o", messages=[{"role": "user", "content": "hi"}])
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
@@ -102,14 +105,15 @@ async def test_only_plain_calls_are_hedged(
     for _ in range(3):
         await client.complete(REQUEST)
 
-    async def slow(_request: web.Request) -> web.StreamResponse:
+    quick: Answer = upstream.answers[0]
+
+    async def slow(request: web.Request) -> web.StreamResponse:
         await upstream.clock.sleep(5)
         if stream:
             body = chunk_of("hello", "stop") + b"data: [DONE]\n\n"
             return web.Response(body=body, content_type="text/event-stream")
-        return await quick(_request)
+        return await quick(request)
 
-    quick = upstream.answers[0]
     upstream.answers[:] = [slow, quick] if hedges else [slow]
 
     heard = []
