@@ -536,6 +536,16 @@ class WebhookRedelivered(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookPurged(Event):
+    """
+    A dead letter was forgotten by hand.
+    """
+
+    message_id: MessageId
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookAccepted(Event):
     """
     An incoming message was verified and its effect is committed.

@@ -14,13 +14,14 @@ from typing import NoReturn
 
 import typer
 
-from harness.cli import pages, record, resilience, runs, servers, simulate
+from harness.cli import dead_letters, pages, record, resilience, runs, servers, simulate
 from harness.cli.shared import ExitCode, app
 from harness.errors import BenchError, HarnessError
 
 __all__ = [
     "ExitCode",
     "app",
+    "dead_letters",
     "main",
     "pages",
     "record",

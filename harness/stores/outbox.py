@@ -100,6 +100,10 @@ WHERE message_id = :message_id AND state = 'dead'
 """
 
 
+# Deliveries and attempts go with their message.
+_PURGE: Final = "DELETE FROM messages WHERE message_id = :message_id"
+
+
 def insert_message(
     connection: apsw.Connection,
     message: NewMessage,
@@ -263,6 +267,17 @@ def redeliver(
     if found is None:
         return None
     change(connection, _REDELIVER, message_id=message_id, now_us=now_us)
+    return _letter(found)
+
+
+def purge(connection: apsw.Connection, message_id: MessageId) -> DeadLetter | None:
+    """
+    Forget a dead letter; None if there is none.
+    """
+    found = row(connection, _DEAD_LETTER, message_id=message_id)
+    if found is None:
+        return None
+    change(connection, _PURGE, message_id=message_id)
     return _letter(found)
 
 

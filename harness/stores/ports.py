@@ -206,6 +206,14 @@ class Store(Protocol):
             The letter as it stood, or None if there is no such dead letter.
         """
 
+    async def purge(self, message_id: MessageId) -> DeadLetter | None:
+        """
+        Forget a dead letter with its attempts.
+
+        Returns:
+            The letter as it stood, or None if there is no such dead letter.
+        """
+
     # Idempotency keys
 
     async def begin_idempotent(self, key: str, *, body_sha256: str) -> IdempotencyState:

@@ -246,6 +246,12 @@ class SqliteStore(SqliteFile):
             lambda db: outbox.redeliver(db, message_id, now_us=self._now_us())
         )
 
+    async def purge(self, message_id: MessageId) -> DeadLetter | None:
+        """
+        Forget a dead letter with its attempts; None if there is none.
+        """
+        return await self._executor.run(lambda db: outbox.purge(db, message_id))
+
     # Idempotency keys
 
     async def begin_idempotent(self, key: str, *, body_sha256: str) -> IdempotencyState:

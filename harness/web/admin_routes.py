@@ -86,6 +86,7 @@ class AdminRoutes:
             web.post(
                 "/dead-letters/{message_id}/redeliver", guard(self.redeliver_letter)
             ),
+            web.delete("/dead-letters/{message_id}", guard(self.purge_letter)),
         ]
 
     # Health and figures --------------------------------------------------------------
@@ -246,10 +247,21 @@ class AdminRoutes:
         """
         message_id = MessageId(request.match_info["message_id"])
         if self._sender is None or not await self._sender.redeliver(message_id):
-            raise RequestError(
-                status=404, code="not_found", message="no such dead letter"
-            )
+            raise _no_letter()
         return json_answer({"message_id": message_id, "status": "waiting"})
+
+    async def purge_letter(self, request: web.Request) -> web.StreamResponse:
+        """
+        Forget a dead letter.
+        """
+        message_id = MessageId(request.match_info["message_id"])
+        if self._sender is None or not await self._sender.purge(message_id):
+            raise _no_letter()
+        return web.Response(status=204)
+
+
+def _no_letter() -> RequestError:
+    return RequestError(status=404, code="not_found", message="no such dead letter")
 
 
 def _tool(spec: ToolSpec) -> dict[str, Any]:

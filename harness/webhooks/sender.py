@@ -21,6 +21,7 @@ from harness.clock import Clock
 from harness.errors import StoreUnavailableError, check_options
 from harness.events import (
     WebhookAttemptStarted,
+    WebhookPurged,
     WebhookRedelivered,
     trace_scope,
 )
@@ -195,6 +196,21 @@ class WebhookSender:
             WebhookRedelivered(message_id=message_id, endpoint=letter.endpoint)
         )
         self.wake()
+        return True
+
+    async def purge(self, message_id: MessageId) -> bool:
+        """
+        Forget a dead letter; False if there is none.
+
+        Raises:
+            StoreUnavailableError: Nothing changed.
+        """
+        letter = await self._store.purge(message_id)
+        if letter is None:
+            return False
+        self._bus.publish(
+            WebhookPurged(message_id=message_id, endpoint=letter.endpoint)
+        )
         return True
 
     async def _start_due(self, tasks: asyncio.TaskGroup) -> float:

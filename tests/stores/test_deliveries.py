@@ -186,6 +186,28 @@ async def test_redelivers_dead_letters_only(store: Store, builder: Any) -> None:
     assert await store.redeliver(MessageId("msg_a")) is None
 
 
+async def test_purges_dead_letters_only(store: Store, builder: Any) -> None:
+    """
+    A purged dead letter is gone for good; what is waiting, in flight or done stays.
+    """
+    for name in ("dead", "waiting"):
+        await store.enqueue(builder.message(name))
+    claimed, other = await claim(store)
+    assert await store.purge(claimed.message_id) is None
+    await store.finish_delivery(claimed, attempt=FAILED, step=GiveUp(reason="gone"))
+    await store.finish_delivery(other, attempt=FAILED, step=RetryAt(due_s=9e9))
+
+    letter = await store.purge(claimed.message_id)
+
+    assert letter is not None
+    assert letter.message_id == claimed.message_id
+    assert await store.purge(claimed.message_id) is None
+    assert await store.redeliver(claimed.message_id) is None
+    assert await store.load_attempts(claimed.message_id) == []
+    assert await store.purge(other.message_id) is None
+    assert (await store.counts()).waiting_deliveries == 1
+
+
 async def test_fences_off_a_sender_past_its_lease(
     store: Store, builder: Any, set_clock: Any
 ) -> None:
