@@ -2,13 +2,15 @@
 Commands that look at runs and at scenario files.
 """
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from harness import __version__
-from harness.cli.shared import ExitCode, app, load_all, require_extra
+from harness.cli.shared import ExitCode, app, is_terminal, load_all, require_extra
+from harness.clock import LoopClock
 from harness.errors import UsageError
 
 scenario_app = typer.Typer(help="Check scenario files.", no_args_is_help=True)
@@ -17,18 +19,49 @@ app.add_typer(scenario_app, name="scenario")
 
 @app.command()
 def watch(
-    run_folder: Annotated[Path, typer.Argument(help="Folder of a run, live or over.")],
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            help="Folder of a run, live or over; or the URL of a mock or a service. "
+            "By default the latest run under runs/.",
+            show_default=False,
+        ),
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(help="Control or admin token, if one is asked for.")
+    ] = None,
 ) -> None:
     """
-    Open the dashboard on a run.
+    Open the dashboard on a run, a mock or a service.
     """
     require_extra("dashboard", "textual")
-    from harness.dashboard import DashboardApp, RunFolder
+    from harness.dashboard import DashboardApp, RunFolder, Source, find_stream
 
-    if not run_folder.is_dir():
-        message = f"{run_folder} is no folder of a run; runs lie under runs/"
+    source: Source
+    if what is not None and what.startswith(("http://", "https://")):
+        source = asyncio.run(find_stream(what, token=token, clock=LoopClock()))
+    else:
+        source = RunFolder(_latest_run() if what is None else _run_folder(what))
+    if not is_terminal():
+        message = "watch needs a terminal; harness report RUN_DIR writes a page"
         raise UsageError(message)
-    DashboardApp(RunFolder(run_folder)).run()
+    DashboardApp(source, control_token=token or "").run()
+
+
+def _run_folder(what: str) -> Path:
+    folder = Path(what)
+    if not folder.is_dir():
+        message = f"{what} is no folder of a run; runs lie under runs/"
+        raise UsageError(message)
+    return folder
+
+
+def _latest_run() -> Path:
+    runs = [file.parent for file in Path("runs").glob("*/events.jsonl")]
+    if not runs:
+        message = "there is no run under runs/; name a folder, or the URL of a mock"
+        raise UsageError(message)
+    return max(runs)
 
 
 @app.command()

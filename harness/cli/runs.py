@@ -2,13 +2,12 @@
 Commands that run scenarios to a verdict.
 """
 
-import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -22,6 +21,7 @@ from harness.cli.shared import (
     command_line,
     every_mistake,
     has_extra,
+    is_terminal,
     parse_duration,
     worst,
     write_results,
@@ -113,6 +113,8 @@ def run(  # noqa: PLR0913 - each is a word of the command line
             for at_s in attempt(parse_duration, "--kill-at", text)
         ]
         loaded = [each for name in scenarios for each in attempt(load, name)]
+        if virtual:
+            _check_scenarios_are_virtual(attempt, loaded)
         profiles = [] if profile is None else attempt(load_profile, profile)
         attempt(check_files, json_file, junit_file)
     if print_env:
@@ -157,21 +159,13 @@ def demo(
 
     scenario = load(_DEMO)
     folder = new_run_dir(out, scenario.scenario, clock=LoopClock())
-    if not no_tui and _is_terminal():
+    if not no_tui and is_terminal():
         if has_extra("textual"):
             raise typer.Exit(_demo_on_terminal(folder))
         typer.echo("for the dashboard: pip install 'toolcall-harness[dashboard]'")
     options = RunOptions(run_dir=folder, command_line="harness demo")
     summary = _run_one(scenario, options)
     raise typer.Exit(EXIT_OF_VERDICT[str(summary["verdict"])])
-
-
-def _is_terminal() -> bool:
-    """
-    Say whether somebody looks at a terminal that can be painted on.
-    """
-    can_paint = os.environ.get("TERM", "dumb") != "dumb"
-    return can_paint and sys.stdout.isatty() and sys.stdin.isatty()
 
 
 def _print_environment(
@@ -261,6 +255,15 @@ def _check_virtual(
     if is_killed and not is_virtual:
         message = "--kill is for --virtual; in real time say when, with --kill-at"
         raise UsageError(message)
+
+
+def _check_scenarios_are_virtual(
+    attempt: Callable[..., list[Any]], scenarios: "Sequence[Scenario]"
+) -> None:
+    from harness.simulation import check_virtual
+
+    for scenario in scenarios:
+        attempt(check_virtual, scenario)
 
 
 def _demo_on_terminal(run_dir: Path) -> int:

@@ -164,6 +164,14 @@ def check_files(json_file: Path | None, junit_file: Path | None) -> None:
             raise UsageError(message)
 
 
+def is_terminal() -> bool:
+    """
+    Say whether somebody looks at a terminal that can be painted on.
+    """
+    can_paint = os.environ.get("TERM", "dumb") != "dumb"
+    return can_paint and sys.stdout.isatty() and sys.stdin.isatty()
+
+
 def has_extra(module: str) -> bool:
     """
     Say whether an optional dependency is there.

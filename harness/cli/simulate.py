@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.shared import app, load_all, worst
+from harness.cli.shared import app, every_mistake, worst
 from harness.clock import LoopClock
 
 
@@ -33,16 +33,26 @@ def simulate(
     Run many seeds of a scenario in virtual time, and list what fails.
     """
     from harness.bench import new_run_dir
-    from harness.simulation import ExploreOptions, explore_in_foreground, parse_seeds
+    from harness.scenario import load
+    from harness.simulation import (
+        ExploreOptions,
+        check_virtual,
+        explore_in_foreground,
+        parse_seeds,
+    )
 
-    [loaded] = load_all([scenario])
-    chosen = parse_seeds(seeds)
-    name = f"{loaded.scenario}-seeds"
+    with every_mistake() as attempt:
+        chosen = attempt(parse_seeds, seeds)
+        loaded = attempt(load, scenario)
+        for each in loaded:
+            attempt(check_virtual, each)
+    [subject], [wanted] = loaded, chosen
+    name = f"{subject.scenario}-seeds"
     exploration = explore_in_foreground(
-        loaded,
+        subject,
         ExploreOptions(
             scenario=scenario,
-            seeds=chosen,
+            seeds=wanted,
             out=out or new_run_dir(Path("runs"), name, clock=LoopClock()),
             kills=kill,
             keeps_all=keep_all,

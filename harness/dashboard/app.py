@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Footer, RichLog, Static
 
-from harness.dashboard.source import RunFolder
+from harness.dashboard.source import Source
 from harness.dashboard.steering import Steering, SteeringError
 from harness.dashboard.text import (
     VERDICT_STYLES,
@@ -50,10 +50,11 @@ class Pane(Static):
 
 class DashboardApp(App[None]):
     """
-    Shows a run from its folder.
+    Shows a run from its folder, or what a mock or a service says of itself.
 
     Args:
-        folder: Where the run is written.
+        source: Where it is read from.
+        control_token: Opens the mock's control API, if it is guarded.
         leaves: Whether to leave by itself once the verdict is there.
     """
 
@@ -74,10 +75,13 @@ class DashboardApp(App[None]):
         Binding("q", "quit", "quit"),
     ]
 
-    def __init__(self, folder: RunFolder, *, leaves: bool = False) -> None:
+    def __init__(
+        self, source: Source, *, control_token: str = "", leaves: bool = False
+    ) -> None:
         super().__init__()
         self.state = RunState()
-        self._folder = folder
+        self._source = source
+        self._control_token = control_token
         self._leaves = leaves
         self._listed = 0
         self._verdict_shown = False
@@ -101,6 +105,7 @@ class DashboardApp(App[None]):
         """
         Paint at once and from then on in batches.
         """
+        self.run_worker(self._source.follow(), name="follow the events")
         self.paint()
         self.set_interval(PAINT_INTERVAL_S, self.paint)
 
@@ -108,9 +113,12 @@ class DashboardApp(App[None]):
         """
         Read what was added to the log and paint everything anew.
         """
-        for record in self._folder.read():
+        if not self.query(Pane):
+            # The timer may still fire while the screen is taken down.
+            return
+        for record in self._source.read():
             self.state.apply(record)
-        manifest = self._folder.manifest()
+        manifest = self._source.manifest()
         duration_s = float(manifest.get("duration_s", 60.0))
         width = max(20, self.size.width - 4)
         self._paint_header()
@@ -137,8 +145,10 @@ class DashboardApp(App[None]):
         )
 
     def _paint_header(self) -> None:
-        text = header_text(self._folder.manifest(), self.state)
-        summary = self._folder.summary()
+        text = header_text(
+            self._source.manifest(), self.state, waits_for=self._source.waits_for
+        )
+        summary = self._source.summary()
         if summary:
             verdict = str(summary["verdict"])
             text.append("  ").append(
@@ -188,13 +198,11 @@ class DashboardApp(App[None]):
         await self._steer("all faults stopped", is_injection=False)
 
     async def _steer(self, done: str, *, is_injection: bool) -> None:
-        mock_url = self._folder.manifest().get("mock_url")
-        if not mock_url or self._folder.summary():
-            self.notify(
-                "this run is not going on: nothing to steer", severity="warning"
-            )
+        mock_url = self._source.manifest().get("mock_url")
+        if not mock_url or self._source.summary():
+            self.notify("no mock is running here: nothing to steer", severity="warning")
             return
-        steering = Steering(mock_url=str(mock_url))
+        steering = Steering(mock_url=str(mock_url), control_token=self._control_token)
         try:
             if is_injection:
                 await steering.inject("upstream", dict(INJECTED_OUTAGE))

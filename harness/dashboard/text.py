@@ -3,6 +3,7 @@ The state of a run as text: pure functions from state to what is painted.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from rich.style import Style
@@ -27,11 +28,18 @@ VERDICT_STYLES: Final[Mapping[str, str]] = {
     "invalid": "bold magenta",
 }
 
+_OUTCOME_STYLES: Final = {
+    "answered": "green",
+    "failed": "red",
+    "unknown": "bright_black",
+}
 _BLOCKS: Final = " ▁▂▃▄▅▆▇█"
 _BAR_LEVELS: Final = len(_BLOCKS) - 1
 _GAP: Final = "  "
-_NOT_SHOWN: Final = frozenset({"seq", "time_us", "host", "kind", "trace_id"})
-_FIRST: Final = ("circuit", "from", "to", "reason", "fault", "target", "outcome")
+_NOT_SHOWN: Final = frozenset(
+    {"seq", "time_us", "host", "kind", "trace_id", "from", "to"}
+)
+_FIRST: Final = ("circuit", "target", "fault", "outcome", "reason", "scenario")
 """What a line says first: the right end may be cut off."""
 
 _ERROR_KINDS: Final = frozenset({"webhook_dead", "events_dropped", "script_error"})
@@ -50,25 +58,87 @@ def clock_text(seconds: float) -> str:
     return f"{minutes:02d}:{seconds_left:02d}"
 
 
-def header_text(manifest: Mapping[str, Any], state: RunState) -> Text:
+def header_text(
+    manifest: Mapping[str, Any], state: RunState, *, waits_for: str = ""
+) -> Text:
     """
     Return who runs, in which mode, with which seed, and how far.
     """
     if not manifest:
-        return Text("starting the mock and the service …", style="bold")
+        return Text(waits_for, style="bold")
     text = Text.assemble((str(manifest.get("scenario", "")), "bold"), "  ")
-    text.append(f"{manifest.get('mode', 'live')} · seed {manifest.get('seed')} · ")
-    text.append(f"{clock_text(state.now_s)} / ")
-    text.append(clock_text(float(manifest.get("duration_s", 0.0))))
-    return text
+    parts = [str(manifest.get("mode", "live"))]
+    if "seed" in manifest:
+        parts.append(f"seed {manifest['seed']}")
+    clock = clock_text(state.now_s)
+    if "duration_s" in manifest:
+        clock += f" / {clock_text(float(manifest['duration_s']))}"
+    return text.append(" · ".join([*parts, clock]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """
+    Which kinds of record say what comes in and what becomes of it.
+    """
+
+    word: str
+    arrival: str
+    outcomes: Mapping[str, str]
+    """The kind of record, or outcome, by the word for it; what is well first."""
+
+
+CALLERS: Final = Seen(
+    word="offered",
+    arrival="call_offered",
+    outcomes={
+        "answered": "answered",
+        "failed": "failed",
+        "refused": "refused",
+        "unknown": "unknown",
+    },
+)
+_SERVICE: Final = Seen(
+    word="chats",
+    arrival="chat_received",
+    outcomes={"answered": "chat_answered", "failed": "chat_failed"},
+)
+_MOCK: Final = Seen(
+    word="requests",
+    arrival="upstream_request_received",
+    outcomes={"answered": "upstream_request_ended", "faults hit": "fault_applied"},
+)
+
+
+def seen(state: RunState) -> Seen:
+    """
+    Return who sees best what comes in.
+
+    Callers are known to the bench alone; a service tells of chats, a mock of requests.
+    """
+    for each in (CALLERS, _SERVICE, _MOCK):
+        if state.totals[each.arrival]:
+            return each
+    return CALLERS
 
 
 def load_text(state: RunState) -> Text:
     """
     Return the rates of the callers, and how well the generator keeps up.
     """
-    text = Text("offered ")
-    text.append(f"{state.rate_per_s('call_offered'):5.1f}/s", style="bold")
+    source = seen(state)
+    text = Text(f"{source.word} ")
+    text.append(f"{state.rate_per_s(source.arrival):5.1f}/s", style="bold")
+    if source is not CALLERS:
+        for label, other in (
+            ("to the model", "attempt_started"),
+            ("tools", "tool_executed"),
+            ("webhooks", "webhook_received"),
+        ):
+            if state.totals[other]:
+                text.append(f"  {label} ")
+                text.append(f"{state.rate_per_s(other):5.1f}/s", style="bold")
+        return text
     text.append("  done ")
     text.append(f"{state.rate_per_s('call_ended'):5.1f}/s", style="bold")
     text.append(f"  in flight {state.in_flight:<4d}")
@@ -83,16 +153,13 @@ def outcomes_text(state: RunState) -> Text:
     """
     Return what became of the calls.
     """
-    text = Text.assemble((f"answered {state.totals['answered']}", "green"))
-    for name, style in (
-        ("failed", "red"),
-        ("refused", "yellow"),
-        ("unknown", "bright_black"),
-    ):
-        count = state.totals[name]
-        text.append(f"  {name} {count}", style=style if count else "bright_black")
-    retries = state.totals["retry_scheduled"]
-    return text.append(f"  retries {retries}", style="default")
+    text = Text()
+    for name, kind in seen(state).outcomes.items():
+        count = state.totals[kind]
+        style = _OUTCOME_STYLES.get(name, "yellow")
+        shown = style if count or name == "answered" else "bright_black"
+        text.append(f"{name} {count}  ", style=shown)
+    return text.append(f"retries {state.totals['retry_scheduled']}", style="default")
 
 
 def latency_text(state: RunState) -> Text:
@@ -138,12 +205,13 @@ def charts_text(state: RunState, *, width: int, rows: int) -> Text:
     Return charts of offered and answered calls and of latency, side by side.
     """
     part = max(8, (width - 2 * len(_GAP)) // 3)
-    offered = state.history("call_offered", seconds=part)
-    answered = state.history("answered", seconds=part)
+    source = seen(state)
+    offered = state.history(source.arrival, seconds=part)
+    answered = state.history(source.outcomes["answered"], seconds=part)
     p99_s = state.latency_history_s(0.99, seconds=part)
     top = max([*offered, *answered, 1.0])
     columns = [
-        (f"offered, full {top:.0f}/s", offered, top, "blue"),
+        (f"{source.word}, full {top:.0f}/s", offered, top, "blue"),
         (f"answered, full {top:.0f}/s", answered, top, "green"),
         (f"p99, full {format_duration(max([*p99_s, 0.0]))}", p99_s, None, "red"),
     ]
@@ -263,18 +331,21 @@ def faults_text(state: RunState) -> Text:
 
 def event_text(record: Mapping[str, Any]) -> Text:
     """
-    Return one event as a line.
+    Return one event as a line, what matters most first and without its name.
     """
     kind = str(record["kind"])
-    names = sorted(
-        record.keys() - _NOT_SHOWN,
-        key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name),
-    )
-    rest = " ".join(f"{name}={_shown(record[name])}" for name in names)
+    first = [_shown(record[name]) for name in _FIRST if name in record]
+    if "from" in record and "to" in record:
+        first.insert(1, f"{record['from']} → {record['to']}")
+    rest = [
+        f"{name}={_shown(record[name])}"
+        for name in sorted(record.keys() - _NOT_SHOWN - set(_FIRST))
+    ]
     text = Text(f"{record['time_us'] / 1e6:8.2f} ", style="bright_black", no_wrap=True)
     text.append(f"{record['host']:<7} ", style="cyan")
     text.append(f"{kind} ", style=_kind_style(record))
-    return text.append(rest, style="default")
+    text.append(" ".join(first), style="bold").append(" ")
+    return text.append(" ".join(rest), style="bright_black")
 
 
 def _kind_style(record: Mapping[str, Any]) -> Style:

@@ -84,6 +84,10 @@ def command(
         (("report", "nowhere"), "holds no finished run"),
         (("diff", "nowhere", "nowhere"), "holds no finished run"),
         (("scenario", "check", "nowhere"), "no scenario 'nowhere'"),
+        (("watch",), "there is no run under runs/"),
+        (("watch", "nowhere"), "nowhere is no folder of a run"),
+        (("watch", "http://127.0.0.1:9"), "nothing can be watched at"),
+        (("watch", "."), "watch needs a terminal"),
         (("mock", "--host", "0.0.0.0"), "token"),  # noqa: S104 - it is refused
         (("frobnicate",), "No such command"),
     ],

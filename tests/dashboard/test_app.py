@@ -65,6 +65,7 @@ async def test_every_pane_shows_the_run(run_dir: Path, size: tuple[int, int]) ->
         assert "enqueued 120  delivered 106" in text_of(app, "webhooks")
         lines = [line.text for line in app.query_one("#events", RichLog).lines]
         assert sum("circuit_changed" in line for line in lines) == 5
+        assert any("upstream/gpt-4o closed → open failure" in line for line in lines)
 
 
 async def test_f_injects_an_outage_and_shift_f_stops_all_faults(
@@ -118,6 +119,26 @@ async def test_an_unreachable_mock_is_said_and_survived(run_dir: Path) -> None:
 
         assert app.is_running
         assert any("cannot be reached" in each.message for each in app._notifications)
+
+
+async def test_painting_survives_palette_resizing_and_the_end(run_dir: Path) -> None:
+    """
+    The timer may fire with another screen on top, at another size, and after the last.
+    """
+    app = DashboardApp(RunFolder(run_dir))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("ctrl+p")
+        app.paint()
+        await pilot.press("escape")
+        await pilot.resize_terminal(30, 8)
+        app.paint()
+        await pilot.resize_terminal(160, 45)
+        app.paint()
+        await pilot.pause()
+
+        assert "answered 80" in text_of(app, "rates")
+        await app.query(Pane).remove()
+        app.paint()
 
 
 async def test_an_empty_folder_is_a_run_that_has_not_started(tmp_path: Path) -> None:
