@@ -3,7 +3,7 @@ Answers as JSON, and the one shape of errors.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -24,7 +24,7 @@ class RequestError(UsageError):
     Attributes:
         status: The status of the answer.
         code: A short word for the cause.
-        details: Every mistake, where there may be several.
+        message: What is wrong; all mistakes where there are several.
     """
 
     def __init__(
@@ -33,14 +33,12 @@ class RequestError(UsageError):
         status: int,
         code: str,
         message: str,
-        details: Sequence[str] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
-        self.details = tuple(details)
         self.headers = dict(headers or {})
 
 
@@ -68,8 +66,6 @@ def error_body(error: BaseException, *, redactor: Redactor) -> dict[str, Any]:
             "message": error.message,
             "trace_id": current_trace_id(),
         }
-        if error.details:
-            told["details"] = list(error.details)
     else:
         told = describe(error).to_error(trace_id=current_trace_id())
     return {"error": redactor.value(told)}

@@ -26,6 +26,7 @@ BODY_TIMEOUT_S = 30.0
 _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}", re.ASCII)
 _SESSION: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 
+_MESSAGE_CHARS_MAX: Final = 2000
 _TOOL_RULES: Final = {
     "name": "at most 64 letters, digits, underscores and hyphens",
     "description": f"at most {DESCRIPTION_CHARACTERS_MAX} characters",
@@ -169,7 +170,6 @@ def parse_chat(body: bytes, *, message_chars_max: int) -> ChatCommand:
             status=422,
             code="invalid_request",
             message=f"message: has more than {message_chars_max} characters",
-            details=[f"message: has more than {message_chars_max} characters"],
         )
     return ChatCommand(
         message=parsed.message,
@@ -195,12 +195,11 @@ def to_spec(name: str, body: ToolBody) -> ToolSpec:
             timeout_s=body.timeout_s,
         )
     except OptionsError as error:
-        details = [f"{field}: {_TOOL_RULES[field]}" for field in error.fields]
+        mistakes = [f"{field}: {_TOOL_RULES[field]}" for field in error.fields]
         raise RequestError(
             status=422,
             code="invalid_request",
-            message="; ".join(details),
-            details=details,
+            message="; ".join(mistakes),
         ) from error
 
 
@@ -208,18 +207,17 @@ def wrong_shape(error: pydantic.ValidationError) -> RequestError:
     """
     Return the refusal that lists everything that is wrong with a body.
     """
-    details = []
+    mistakes = []
     for detail in error.errors(include_url=False, include_input=False):
         place = ".".join(str(part) for part in detail["loc"])[:100] or "body"
         message = _PLAINER.get(
             detail["type"], detail["msg"].removeprefix("Value error, ")
         )
-        details.append(f"{place}: {message[:1].lower()}{message[1:]}")
+        mistakes.append(f"{place}: {message[:1].lower()}{message[1:]}")
     return RequestError(
         status=422,
         code="invalid_request",
-        message="; ".join(details)[:1000],
-        details=details[:50],
+        message="; ".join(mistakes)[:_MESSAGE_CHARS_MAX],
     )
 
 

@@ -353,9 +353,16 @@ class Answered:
     @property
     def error(self) -> Any:
         """
-        The error in the body.
+        The error in the body, which has the one shape that all of them have.
         """
-        return self.json["error"]
+        (name,) = self.json
+        error = self.json[name]
+        assert name == "error"
+        assert set(error) - {"retry_after_s"} == {"code", "message", "trace_id"}
+        assert len(error["trace_id"]) == 32
+        assert error["message"]
+        assert self.status not in {429, 503} or "Retry-After" in self.headers
+        return error
 
     @property
     def events(self) -> list[tuple[str, Any]]:

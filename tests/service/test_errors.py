@@ -71,7 +71,8 @@ async def test_all_mistakes_of_a_body_are_told(caller: Any) -> None:
     """
     answer = await caller.request("POST", "/chat", body={"message": 1, "modell": "x"})
 
-    assert [detail.split(":")[0] for detail in answer.error["details"]] == [
+    mistakes = answer.error["message"].split("; ")
+    assert [mistake.split(":")[0] for mistake in mistakes] == [
         "message",
         "user_id",
         "modell",
