@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import pydantic
 from pydantic_core import ErrorDetails
@@ -190,6 +190,18 @@ def validate_document(document: Document, model: type[ModelT]) -> ModelT:
         raise DocumentError(mistakes_of(document, error, model)) from error
 
 
+@runtime_checkable
+class Alternatives(Protocol):
+    """
+    Part of an annotation whose models are made when they are needed.
+    """
+
+    def alternatives(self) -> Any:
+        """
+        Return the union of the models.
+        """
+
+
 def mistakes_of(
     document: Document, error: pydantic.ValidationError, model: type[pydantic.BaseModel]
 ) -> list[Mistake]:
@@ -358,6 +370,8 @@ def _known_words(model: Any, path: Path_) -> set[str]:
 def _models_in(annotation: Any) -> set[type[pydantic.BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
         return {annotation}
+    if isinstance(annotation, Alternatives):
+        return _models_in(annotation.alternatives())
     return {
         model for inner in typing.get_args(annotation) for model in _models_in(inner)
     }

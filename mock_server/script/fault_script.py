@@ -8,7 +8,8 @@ Schema of a script lists them all.
 
 import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, Union
+from functools import cache
+from typing import Annotated, Any, Final, Literal, Self, Union
 
 from pydantic import (
     AfterValidator,
@@ -16,14 +17,18 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
     PrivateAttr,
     Tag,
+    TypeAdapter,
     WithJsonSchema,
     create_model,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import PydanticCustomError, core_schema
 
 from mock_server.faults import CATALOGUE, Fault, Level, Target, faults_of
 from mock_server.script.base import OneOrMore, OneOrMoreNumbers, ScriptModel
@@ -261,13 +266,36 @@ def _union_for(target: Target) -> Any:
     return Annotated[Union[tuple(members)], Discriminator(name_of)]  # noqa: UP007 - members are made here
 
 
-if TYPE_CHECKING:
-    UpstreamFault = FaultScript
-    ToolFault = FaultScript
-    WebhookEndpointFault = FaultScript
-    WebhookEmitterFault = FaultScript
-else:
-    UpstreamFault = _union_for(Target.UPSTREAM)
-    ToolFault = _union_for(Target.TOOLS)
-    WebhookEndpointFault = _union_for(Target.WEBHOOK_ENDPOINT)
-    WebhookEmitterFault = _union_for(Target.WEBHOOK_EMITTER)
+class _FaultOf:
+    """
+    Validates a fault of a surface by the union of all that it can have.
+
+    The models of a hundred faults are made when the first fault is read: most scripts
+    have few or none, and making them takes longer than all else before a mock serves.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.alternatives = cache(lambda: _union_for(target))
+        self._adapter = cache(lambda: TypeAdapter(self.alternatives()))
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        del source, handler
+        return core_schema.no_info_plain_validator_function(self._validate)
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        del schema
+        return handler(self._adapter().core_schema)
+
+    def _validate(self, value: Any) -> FaultScript:
+        fault: FaultScript = self._adapter().validate_python(value)
+        return fault
+
+
+UpstreamFault = Annotated[FaultScript, _FaultOf(Target.UPSTREAM)]
+ToolFault = Annotated[FaultScript, _FaultOf(Target.TOOLS)]
+WebhookEndpointFault = Annotated[FaultScript, _FaultOf(Target.WEBHOOK_ENDPOINT)]
+WebhookEmitterFault = Annotated[FaultScript, _FaultOf(Target.WEBHOOK_EMITTER)]
