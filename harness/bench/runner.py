@@ -176,6 +176,9 @@ class ScenarioRun:
         except BenchError as error:
             self._progress.failure = error
         finally:
+            if self._world.mode == "live":
+                # The load of a minute: one look at its end tells enough.
+                self._log.record("bench_sampled", load_per_core=load_per_core())
             self._log.record("run_ended", reason=reason)
             try:
                 self._log.close()

@@ -26,11 +26,15 @@ class HealthBudget:
     late_share_max: float = 0.02
     """So many of the calls, and of the mock's replies, may be late."""
 
+    load_per_core_max: float = 2.5
+    """With more processes than this wanting each core, nobody answers in time."""
+
     def __post_init__(self) -> None:
         check_options(
             self,
             lag_s=self.lag_s > 0,
             late_share_max=0 <= self.late_share_max <= 1,
+            load_per_core_max=self.load_per_core_max > 0,
         )
 
 
@@ -41,6 +45,30 @@ def ailments(
     Return what makes a run invalid: it says nothing about the service.
     """
     return tuple(_ailments(timeline, budget or HealthBudget()))
+
+
+def overload(timeline: Timeline, budget: HealthBudget | None = None) -> Finding | None:
+    """
+    Return that the machine had too much to do, if it had.
+
+    That makes no run invalid by itself: what held held all the same. It only explains
+    calls that were slow, or failed for that.
+    """
+    load_max = (budget or HealthBudget()).load_per_core_max
+    worst: Record = max(
+        timeline.of("bench_sampled"), key=_load_per_core, default={"seq": 0}
+    )
+    if _load_per_core(worst) <= load_max:
+        return None
+    message = (
+        f"the machine was overloaded, {_load_per_core(worst):g} processes wanted each "
+        "core: calls that were late say nothing of the service"
+    )
+    return finding(message, [int(worst["seq"])])
+
+
+def _load_per_core(record: Record) -> float:
+    return float(record.get("load_per_core") or 0.0)
 
 
 def _ailments(timeline: Timeline, budget: HealthBudget) -> Iterator[Finding]:

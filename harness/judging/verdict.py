@@ -14,11 +14,17 @@ from harness.judging.entities import Record
 from harness.judging.expectations import judge_expectation
 from harness.judging.faults import judge_faults
 from harness.judging.figures import Figures, outcome_counts
-from harness.judging.health import HealthBudget, ailments
+from harness.judging.health import HealthBudget, ailments, overload
 from harness.judging.invariants import judge_invariants
 from harness.judging.ruling import Finding, Ruling, Status
 from harness.judging.timeline import Timeline
-from harness.scenario import Promise, Scenario, planned_faults
+from harness.scenario import (
+    Expectation,
+    MetricExpectation,
+    Promise,
+    Scenario,
+    planned_faults,
+)
 
 
 class Verdict(StrEnum):
@@ -116,6 +122,10 @@ def judge(
     checks = judge_promise(timeline, promised, breaker, named=scenario.promise.named)
     invariants = judge_invariants(timeline, promised)
     wrong = ailments(timeline, budget)
+    too_busy = overload(timeline, budget)
+    rulings = (*expectations, *checks, *invariants)
+    if too_busy and _is_slowness(rulings, scenario.expect):
+        wrong = (*wrong, too_busy)
     reason = failure
     if reason is None and wrong:
         reason = wrong[0].message
@@ -124,7 +134,7 @@ def judge(
         reason = "the run was interrupted"
     return Judgement(
         verdict=verdict_of(
-            (*checks, *expectations, *invariants),
+            rulings,
             is_invalid=is_invalid,
             is_interrupted=is_interrupted,
         ),
@@ -134,6 +144,27 @@ def judge(
         invariants=invariants,
         calls=outcome_counts(timeline),
         ailments=wrong,
+    )
+
+
+def _is_slowness(
+    rulings: Sequence[Ruling], expectations: Sequence[Expectation]
+) -> bool:
+    """
+    Say whether all that failed is what becomes of calls on a slow machine.
+
+    Args:
+        rulings: All of them, those over the scenario's expectations first.
+        expectations: Of the scenario, in the same order.
+    """
+    may_be_slow = [
+        isinstance(each, MetricExpectation) and each.metric.startswith("chat.")
+        for each in expectations
+    ]
+    failed = [each.status is Status.FAILED for each in rulings]
+    padded = [*may_be_slow, *[False] * (len(failed) - len(may_be_slow))]
+    return any(failed) and all(
+        is_slow for is_slow, is_broken in zip(padded, failed, strict=True) if is_broken
     )
 
 

@@ -81,6 +81,34 @@ def test_a_broken_promise_fails_and_names_the_attempt(log: Any) -> None:
     assert log.records()[first - 1]["kind"] == "upstream_request_received"
 
 
+@pytest.mark.parametrize(
+    ("load", "expect", "verdict"),
+    [
+        (4.0, {"metric": "chat.success_ratio", "at_least": 0.9}, Verdict.INVALID),
+        (1.0, {"metric": "chat.success_ratio", "at_least": 0.9}, Verdict.FAILED),
+        (4.0, {"metric": "upstream.attempts", "at_most": 1}, Verdict.FAILED),
+        (4.0, {"metric": "chat.failed", "at_least": 1}, Verdict.PASSED),
+    ],
+)
+def test_an_overloaded_machine_is_no_fault_of_the_service(
+    load: float, expect: dict[str, Any], verdict: Verdict, log: Any
+) -> None:
+    """
+    Calls that were not quick enough say nothing there; everything else does.
+    """
+    _outage(log)
+    log.add(9.9, "caller", "bench_sampled", load_per_core=load)
+    scenario = _scenario(
+        service={"breaker": {"enabled": False}}, promise={}, expect=[expect]
+    )
+
+    judgement = judge(scenario, log.records())
+
+    assert judgement.verdict is verdict
+    if verdict is Verdict.INVALID:
+        assert "overloaded, 4 processes" in str(judgement.reason)
+
+
 def test_without_the_promise_nothing_is_forbidden(log: Any) -> None:
     """
     A breaker that is off and not promised is not judged.
