@@ -141,7 +141,10 @@ class AdminRoutes:
         body = await read_json_body(
             request, body_bytes_max=self._body_bytes_max, clock=self._clock
         )
-        spec = to_spec(name, parse(body, ToolBody))
+        known = next(
+            (each for each in self._registry.specs() if each.name == name), None
+        )
+        spec = to_spec(name, parse(body, ToolBody), known=known)
         try:
             self._registry.update(spec)
         except UnknownToolError:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, TypeVar
 import orjson
 import pydantic
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from harness.clock import Clock
 from harness.errors import OptionsError
@@ -19,6 +19,9 @@ from harness.ids import SessionId
 from harness.orchestrator import ChatCommand
 from harness.tools import DESCRIPTION_CHARACTERS_MAX, ToolSpec
 from harness.web.answers import JSON_TYPE, RequestError
+
+TOOL_TIMEOUT_S: Final = 30.0
+"""What an added tool has for an execution, unless it is told."""
 
 BODY_TIMEOUT_S = 30.0
 """A body that is not there by then is not waited for."""
@@ -74,15 +77,28 @@ class ChatBody(BaseModel):
 
 class ToolBody(BaseModel):
     """
-    The body of ``PUT /tools/{name}``.
+    The body of ``PUT /tools/{name}``, flat or as an entry of a request's ``tools``.
     """
 
     model_config = ConfigDict(extra="forbid")
 
+    name: str | None = None
+    """May be given, as ``GET /tools`` gives it; it is that of the path."""
+
     description: str = ""
     parameters: dict[str, Any]
-    deferred: bool = False
-    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    strict: bool | None = None
+    """Known to model APIs; here arguments are always checked."""
+
+    deferred: bool | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unwrap(cls, value: Any) -> Any:
+        if isinstance(value, dict) and set(value) == {"type", "function"}:
+            return value["function"]
+        return value
 
 
 async def read_body(
@@ -179,20 +195,33 @@ def parse_chat(body: bytes, *, message_chars_max: int) -> ChatCommand:
     )
 
 
-def to_spec(name: str, body: ToolBody) -> ToolSpec:
+def to_spec(name: str, body: ToolBody, *, known: ToolSpec | None) -> ToolSpec:
     """
     Return the tool that a body describes.
+
+    Args:
+        name: The one of the path.
+        body: What is told of the tool.
+        known: The tool of that name so far: how it runs stays, unless the body says so.
 
     Raises:
         RequestError: No model API would take it.
     """
+    if body.name is not None and body.name != name:
+        message = f"name: {body.name[:80]!r} is not that of the path"
+        raise RequestError(status=422, code="invalid_request", message=message)
+    deferred, timeout_s = body.deferred, body.timeout_s
+    if deferred is None:
+        deferred = known is not None and known.deferred
+    if timeout_s is None:
+        timeout_s = TOOL_TIMEOUT_S if known is None else known.timeout_s
     try:
         return ToolSpec(
             name=name,
             description=body.description,
             parameters=body.parameters,
-            deferred=body.deferred,
-            timeout_s=body.timeout_s,
+            deferred=deferred,
+            timeout_s=timeout_s,
         )
     except OptionsError as error:
         mistakes = [f"{field}: {_TOOL_RULES[field]}" for field in error.fields]

@@ -83,9 +83,26 @@ async def test_known_tools_are_updated(outside: Any, caller: Any) -> None:
     assert described == "Tell the time."
 
 
+async def test_what_is_listed_can_be_put_back(caller: Any) -> None:
+    """
+    A tool as it is listed, and as a model API takes it, is a body that changes it.
+    """
+    listed = (await caller.request("GET", "/tools")).json
+    for tool in listed:
+        told = {name: tool[name] for name in ("name", "description", "parameters")}
+        wire = {"type": "function", "function": told}
+        for body in (tool, wire, told):
+            answer = await caller.request("PUT", f"/tools/{tool['name']}", body=body)
+            assert (answer.status, answer.json) == (200, tool)
+
+    assert (await caller.request("GET", "/tools")).json == listed
+
+
 @pytest.mark.parametrize(
     ("name", "body"),
     [
+        ("get_time", {**_TOOL, "name": "get_weather"}),
+        ("get_time", {"type": "function", "function": "get_time"}),
         ("get_time", {"parameters": {"type": "no such type"}}),
         ("get_time", {}),
         ("get_time", {"parameters": {"type": "object"}, "nonsense": 1}),
@@ -110,7 +127,7 @@ async def test_circuits_are_set_by_hand(outside: Any, caller: Any) -> None:
     """
     await caller.chat()
 
-    isolated = await caller.request("POST", "/breakers/upstream/gpt-4o/isolate")
+    isolated = await caller.request("POST", "/breakers/upstream%2Fgpt-4o/isolate")
     refused = await caller.chat()
     reset = await caller.request("POST", "/breakers/upstream/reset")
     answered = await caller.chat()
