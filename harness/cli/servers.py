@@ -4,12 +4,15 @@ Commands that serve until they are stopped.
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.shared import app
 from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.settings import ServiceSettings
 
 
 @app.command()
@@ -77,6 +80,22 @@ def mock(  # noqa: PLR0913 - a flag each
     raise typer.Exit(serve_mock(options, script_file=script, workers=workers))
 
 
+def _settings(file: Path) -> "ServiceSettings":
+    """
+    Return the settings in a file, which may also be a scenario.
+    """
+    from harness.settings import ServiceSettings
+    from mock_server.documents import read_document, validate_document
+
+    document = read_document(file)
+    if isinstance(document.data, dict) and "workload" not in document.data:
+        # Whoever knows scenarios knows scripts and faults: that takes a while to load.
+        return validate_document(document, ServiceSettings)
+    from harness.scenario import load_settings
+
+    return load_settings(file)
+
+
 @app.command()
 def serve(
     settings: Annotated[
@@ -117,12 +136,7 @@ def serve(
     from harness.service import serve as serve_service
     from harness.settings import ServiceSettings
 
-    base = ServiceSettings()
-    if settings is not None:
-        # It knows scripts, too, and so loads the whole mock.
-        from harness.scenario import load_settings
-
-        base = load_settings(settings)
+    base = ServiceSettings() if settings is None else _settings(settings)
     chosen = ServiceSettings.from_environment(os.environ, base=base)
     flags = {"host": host, "port": port, "store": store, "admin_token": admin_token}
     given = {name: value for name, value in flags.items() if value is not None}

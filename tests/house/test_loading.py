@@ -1,0 +1,68 @@
+"""
+A command loads what it uses.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mock_server
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def loaded_by(code: str) -> set[str]:
+    """
+    Return the modules that a fresh interpreter has loaded after some code.
+    """
+    listing = f"{code}\nimport sys\nprint(*sys.modules)"
+    finished = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", listing],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=60,
+    )
+    return set(finished.stdout.split())
+
+
+def test_help_and_mistakes_need_no_bench() -> None:
+    """
+    The command answers at once: it loads neither mock nor service to say what it can do.
+    """
+    loaded = loaded_by("import harness.cli")
+
+    heavy = {"aiohttp", "pydantic", "plotly", "mock_server", "harness.scenario"}
+    assert loaded & heavy == set()
+
+
+def test_the_service_starts_without_the_mock(tmp_path: Path) -> None:
+    """
+    A settings file is read without the models of a hundred faults.
+    """
+    file = tmp_path / "service.json"
+    file.write_text('{"breaker": {"failure_threshold": 7}}')
+    loaded = loaded_by(
+        "from pathlib import Path\n"
+        "from harness.cli import servers\n"
+        f"found = servers._settings(Path({str(file)!r}))\n"
+        "assert found.breaker.failure_threshold == 7"
+    )
+
+    assert "harness.settings" in loaded
+    assert (
+        loaded & {"mock_server.app", "mock_server.script", "harness.scenario"} == set()
+    )
+
+
+def test_the_mocks_front_door_opens_to_every_name() -> None:
+    """
+    What is loaded late is there all the same, and nothing else is.
+    """
+    for name in mock_server.__all__:
+        assert getattr(mock_server, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'Moc'"):
+        mock_server.Moc  # noqa: B018 - it is the asking that fails
