@@ -136,10 +136,11 @@ class Circuit:
             None if the call has to ask for admission.
         """
         if self.state is CircuitState.OPEN:
-            if self._break_is_over(now_s):
+            left_s = self.open_until_s - now_s
+            if left_s <= _ROUNDING_S:
                 return None
             self.rejections += 1
-            return self.open_until_s - now_s
+            return left_s
         if self.state is not CircuitState.ISOLATED:
             return None
         self.rejections += 1

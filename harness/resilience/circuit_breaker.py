@@ -12,7 +12,7 @@ import contextlib
 import functools
 import random
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from harness.bus import EventBus
 from harness.clock import Clock
@@ -28,6 +28,10 @@ from harness.resilience.circuit_state import (
 from harness.resilience.options import CircuitBreakerOptions
 from harness.resilience.outcome import Outcome
 from harness.resilience.strategy import StrategyKind
+
+# The value of an enum's member is looked up slowly, and a refusal has to be cheap.
+_OPEN: Final = CircuitState.OPEN.value
+_ISOLATED: Final = CircuitState.ISOLATED.value
 
 
 class CircuitBreaker:
@@ -112,10 +116,14 @@ class CircuitBreaker:
         refuses_for_s = circuit.refuse_early(self._clock.monotonic())
         if refuses_for_s is None:
             return
+        is_open = circuit.state is CircuitState.OPEN
         error = CircuitOpenError(
-            circuit=self.name, state=circuit.state.value, retry_after_s=refuses_for_s
+            circuit=self.name,
+            state=_OPEN if is_open else _ISOLATED,
+            retry_after_s=refuses_for_s,
         )
-        self._tell_rejection(operation, error)
+        if self._bus.is_heard:
+            self._tell_rejection(operation, error)
         raise error
 
     def start(self, permit: CircuitPermit) -> None:
