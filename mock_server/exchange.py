@@ -32,7 +32,14 @@ from mock_server.surfaces.ports import (
     Surface,
     SurfaceRequest,
 )
-from mock_server.wire import ApiError, Pace, Plan, error_plan
+from mock_server.wire import (
+    REQUEST_ID,
+    ApiError,
+    Pace,
+    Plan,
+    echo_request_id,
+    error_plan,
+)
 from mock_server.worlds import World
 from mock_server.writer import Outcome, PlanWriter, write_whole
 
@@ -268,7 +275,7 @@ class Exchange:
     ) -> Decided:
         if not len(self._core.injector):
             return Decided(
-                plan=_plan_of(answer, answer.reply),
+                plan=_plan_of(request, answer, answer.reply),
                 hits=(),
                 reply=answer.reply,
                 facts={} if answer.effect is None else answer.effect(),
@@ -298,7 +305,7 @@ class Exchange:
         for hit in chosen:
             if hit.active.fault.level is Level.REPLY and reply is not None:
                 reply = hit.active.fault.on_reply(reply, contexts.of(hit.active))
-        plan = _plan_of(answer, reply)
+        plan = _plan_of(request, answer, reply)
         is_effective = not any(hit.active.fault.prevents_effect for hit in chosen)
         facts: Facts = {}
         if answer.effect is not None and is_effective:
@@ -376,10 +383,12 @@ def _received_s(http: web.BaseRequest) -> float | None:
     return http.asked.received_s if isinstance(http, ForwardedRequest) else None
 
 
-def _plan_of(answer: Answer, reply: Any) -> Plan:
-    if answer.plan is not None:
-        return answer.plan
-    return () if answer.encode is None else answer.encode(reply)
+def _plan_of(request: SurfaceRequest, answer: Answer, reply: Any) -> Plan:
+    plan = answer.plan
+    if plan is None:
+        plan = () if answer.encode is None else answer.encode(reply)
+    given = request.headers.get(REQUEST_ID)
+    return plan if given is None else echo_request_id(plan, given)
 
 
 def _is_delivered(writer: PlanWriter | ShippingWriter, decided: Decided) -> bool:

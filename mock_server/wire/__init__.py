@@ -18,7 +18,13 @@ from mock_server.wire.errors import (
     unknown_model_id,
     wrong_method,
 )
-from mock_server.wire.headers import JSON_CONTENT, answer_headers, standard_headers
+from mock_server.wire.headers import (
+    JSON_CONTENT,
+    REQUEST_ID,
+    answer_headers,
+    echo_request_id,
+    standard_headers,
+)
 from mock_server.wire.parse import parse_chat_request
 from mock_server.wire.plan import (
     Chunk,
@@ -73,6 +79,7 @@ from mock_server.wire.too_long import context_too_long, prompt_too_long
 
 __all__ = [
     "JSON_CONTENT",
+    "REQUEST_ID",
     "AllowedToolsChoice",
     "ApiError",
     "AssistantMessage",
@@ -119,6 +126,7 @@ __all__ = [
     "completion_value",
     "context_too_long",
     "count_tokens",
+    "echo_request_id",
     "error_body",
     "error_plan",
     "invalid_url",

@@ -2,7 +2,16 @@
 The headers that the API sends with every answer.
 """
 
+from dataclasses import replace
+from typing import Final
+
+from mock_server.wire.plan import Head, Plan
+
 Header = tuple[str, str]
+
+REQUEST_ID: Final = "x-request-id"
+REQUEST_ID_CHARACTERS_MAX: Final = 200
+"""A longer one that a client sends is not echoed."""
 
 JSON_CONTENT: Header = ("content-type", "application/json")
 EVENT_STREAM_CONTENT: Header = ("content-type", "text/event-stream; charset=utf-8")
@@ -29,11 +38,38 @@ def standard_headers(request_id: str) -> tuple[Header, ...]:
     """
     Return the headers of every answer, the request id among them.
     """
-    return (*_ALWAYS, ("x-request-id", request_id))
+    return (*_ALWAYS, (REQUEST_ID, request_id))
 
 
 def answer_headers(request_id: str) -> tuple[Header, ...]:
     """
     Return the headers of an answer that a model gave.
     """
-    return (*_ALWAYS, ("x-request-id", request_id), *_RATE_LIMITS)
+    return (*_ALWAYS, (REQUEST_ID, request_id), *_RATE_LIMITS)
+
+
+def echo_request_id(plan: Plan, given: str) -> Plan:
+    """
+    Return the answer under the id that the client gave its request.
+
+    The mock's own id stays the name of the request everywhere else: clients that send
+    one mostly send it again with every attempt.
+    """
+    if not (
+        0 < len(given) <= REQUEST_ID_CHARACTERS_MAX
+        and given.isascii()
+        and given.isprintable()
+    ):
+        return plan
+    return tuple(
+        replace(step, headers=_with_request_id(step.headers, given))
+        if isinstance(step, Head)
+        else step
+        for step in plan
+    )
+
+
+def _with_request_id(headers: tuple[Header, ...], given: str) -> tuple[Header, ...]:
+    return tuple(
+        (name, given if name == REQUEST_ID else value) for name, value in headers
+    )

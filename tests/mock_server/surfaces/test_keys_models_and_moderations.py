@@ -91,6 +91,48 @@ async def test_every_answer_has_the_apis_headers(
     assert answer.headers["content-type"] == "application/json"
 
 
+@pytest.mark.parametrize(("method", "path"), EVERY)
+async def test_a_request_is_answered_under_its_own_id(
+    serve: Serve, method: str, path: str
+) -> None:
+    """
+    An id that the client gave its request comes back, with errors too.
+    """
+    headers = {"authorization": "Bearer sk-1", "X-Request-ID": "mine 1"}
+    async with serve() as served:
+        answer = await served.mock.send(method, path, headers=headers)
+        [entry] = (await served.mock.send("GET", "/_mock/journal")).json["entries"]
+
+    assert answer.headers["x-request-id"] == "mine 1"
+    assert answer.raw.lower().count(b"\r\nx-request-id:") == 1
+    # Attempts of one call share the client's id; each has its own in the journal.
+    assert entry["request_id"].startswith("req_")
+
+
+@pytest.mark.parametrize(
+    "given", ["", "x" * 201, "caf\N{LATIN SMALL LETTER E WITH ACUTE}"]
+)
+async def test_no_odd_id_comes_back(serve: Serve, given: str) -> None:
+    """
+    An id that is empty, endless or no ASCII is not echoed.
+    """
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
+    headers = {"authorization": "Bearer sk-1", "x-request-id": given}
+    async with serve() as served:
+        answer = await served.mock.send(
+            "POST", "/v1/chat/completions", {**body, "stream": True}, headers=headers
+        )
+        echoed = await served.mock.send(
+            "POST",
+            "/v1/chat/completions",
+            {**body, "stream": True},
+            headers={**headers, "x-request-id": "mine"},
+        )
+
+    assert answer.headers["x-request-id"].startswith("req_")
+    assert echoed.headers["x-request-id"] == "mine"
+
+
 @pytest.mark.parametrize("path", ELSEWHERE)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_everything_else_is_not_there(
