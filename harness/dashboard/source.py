@@ -180,7 +180,9 @@ class EventStream:
             try:
                 await self._listen()
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-                self.waits_for = f"no events from {self.url}: {str(error) or 'no answer'}"
+                self.waits_for = (
+                    f"no events from {self.url}: {str(error) or 'no answer'}"
+                )
             else:
                 self.waits_for = f"{self.url} has ended its events; connecting again …"
             self._is_connected = False
@@ -236,7 +238,9 @@ async def find_stream(url: str, *, token: str | None, clock: Clock) -> EventStre
                             url=url, who=who, path=path, token=token, clock=clock
                         )
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        message = f"nothing can be watched at {url}: {str(error) or 'it does not answer'}"
+        message = (
+            f"nothing can be watched at {url}: {str(error) or 'it does not answer'}"
+        )
         raise UsageError(message) from error
     message = f"neither a mock nor a service of this harness listens at {url}"
     raise UsageError(message)

@@ -12,6 +12,9 @@ from rich.text import Text
 from harness.report import RunState
 from harness.units import format_duration
 
+_QUIET: Final = "grey58"
+"""What matters least, and can still be read on black and on white."""
+
 STATE_STYLES: Final[Mapping[str, tuple[str, str, Style]]] = {
     "closed": ("C", "●", Style(color="black", bgcolor="green")),
     "half_open": ("H", "◐", Style(color="black", bgcolor="yellow")),
@@ -31,7 +34,7 @@ VERDICT_STYLES: Final[Mapping[str, str]] = {
 _OUTCOME_STYLES: Final = {
     "answered": "green",
     "failed": "red",
-    "unknown": "bright_black",
+    "unknown": _QUIET,
 }
 _BLOCKS: Final = " ▁▂▃▄▅▆▇█"
 _BAR_LEVELS: Final = len(_BLOCKS) - 1
@@ -143,10 +146,8 @@ def load_text(state: RunState) -> Text:
     text.append(f"{state.rate_per_s('call_ended'):5.1f}/s", style="bold")
     text.append(f"  in flight {state.in_flight:<4d}")
     dropped = state.totals["call_dropped"]
-    text.append(f" dropped {dropped}", style="bold red" if dropped else "bright_black")
-    return text.append(
-        f"  lag {format_duration(state.lag_max_s)}", style="bright_black"
-    )
+    text.append(f" dropped {dropped}", style="bold red" if dropped else _QUIET)
+    return text.append(f"  lag {format_duration(state.lag_max_s)}", style=_QUIET)
 
 
 def outcomes_text(state: RunState) -> Text:
@@ -157,7 +158,7 @@ def outcomes_text(state: RunState) -> Text:
     for name, kind in seen(state).outcomes.items():
         count = state.totals[kind]
         style = _OUTCOME_STYLES.get(name, "yellow")
-        shown = style if count or name == "answered" else "bright_black"
+        shown = style if count or name == "answered" else _QUIET
         text.append(f"{name} {count}  ", style=shown)
     return text.append(f"retries {state.totals['retry_scheduled']}", style="default")
 
@@ -220,8 +221,7 @@ def charts_text(state: RunState, *, width: int, rows: int) -> Text:
     ]
     lines = [
         Text(_GAP).join(
-            Text(f"{label:<{part}.{part}}", style="bright_black")
-            for label, *_ in columns
+            Text(f"{label:<{part}.{part}}", style=_QUIET) for label, *_ in columns
         )
     ]
     lines += [
@@ -245,7 +245,7 @@ def circuit_strip(
     for column in range(width):
         from_s = column * step_s
         if from_s > state.now_s:
-            text.append("·", style="bright_black")
+            text.append("·", style=_QUIET)
             continue
         letter, _, style = STATE_STYLES[
             shown_state(state, circuit, from_s, from_s + step_s)
@@ -275,9 +275,7 @@ def circuits_text(state: RunState, *, width: int, duration_s: float) -> Text:
     Return a line per circuit: name, state in words, and its strip.
     """
     if not state.circuits:
-        return Text(
-            "all closed: no circuit has changed its state yet", style="bright_black"
-        )
+        return Text("all closed: no circuit has changed its state yet", style=_QUIET)
     lines = []
     name_width = min(20, max(len(name) for name in state.circuits))
     for name in sorted(state.circuits):
@@ -307,7 +305,7 @@ def webhooks_text(state: RunState) -> Text:
     text.append(f"delivered {delivered}", style="green")
     text.append(f"  waiting {waiting}  failed attempts ")
     text.append(str(totals["webhooks_failed"]), style="yellow")
-    text.append(f"  dead {dead}", style="bold red" if dead else "bright_black")
+    text.append(f"  dead {dead}", style="bold red" if dead else _QUIET)
     return text
 
 
@@ -321,7 +319,7 @@ def faults_text(state: RunState) -> Text:
         if state.now_s - at_s < 3  # noqa: PLR2004
     ]
     if not recent and not state.faults:
-        return Text("faults: none", style="bright_black")
+        return Text("faults: none", style=_QUIET)
     text = Text("faults: ")
     text.append(", ".join(sorted(recent)) or "none hit lately", style="bold red")
     if state.faults:
@@ -341,11 +339,12 @@ def event_text(record: Mapping[str, Any]) -> Text:
         f"{name}={_shown(record[name])}"
         for name in sorted(record.keys() - _NOT_SHOWN - set(_FIRST))
     ]
-    text = Text(f"{record['time_us'] / 1e6:8.2f} ", style="bright_black", no_wrap=True)
+    text = Text(f"{record['time_us'] / 1e6:8.2f} ", style=_QUIET, no_wrap=True)
     text.append(f"{record['host']:<7} ", style="cyan")
     text.append(f"{kind} ", style=_kind_style(record))
-    text.append(" ".join(first), style="bold").append(" ")
-    return text.append(" ".join(rest), style="bright_black")
+    if first:
+        text.append(" ".join(first), style="bold").append(" ")
+    return text.append(" ".join(rest), style=_QUIET)
 
 
 def _kind_style(record: Mapping[str, Any]) -> Style:
