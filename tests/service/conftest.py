@@ -58,6 +58,7 @@ class Outside:
         self.endpoint: Callable[[Seen], Awaitable[web.Response]] | None = None
         self._clock = clock
         self._replies: list[Reply] = []
+        self._habit: tuple[str, Any] | None = None
         self._arrived = asyncio.Event()
 
     # The model
@@ -73,6 +74,12 @@ class Outside:
         Answer the next request with tool calls: id, name, arguments.
         """
         self._replies.append(lambda request, body: self._call(request, body, calls))
+
+    def always_calls(self, name: str, arguments: Any) -> None:
+        """
+        Answer every user whose request is not scripted with one tool call.
+        """
+        self._habit = (name, arguments)
 
     def answers(self, status: int, headers: Mapping[str, str] | None = None) -> None:
         """
@@ -112,6 +119,13 @@ class Outside:
         """
         seen = await self._see(request, self.asked, "model")
         reply = self._replies.pop(0) if self._replies else None
+        if (
+            reply is None
+            and self._habit
+            and seen.body["messages"][-1]["role"] == "user"
+        ):
+            call_id = f"call_habit_{len(self.asked)}"
+            return await self._call(request, seen.body, ((call_id, *self._habit),))
         if reply is None:
             return await self._say(request, seen.body, "done")
         try:

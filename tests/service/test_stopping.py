@@ -5,6 +5,7 @@ The orderly end: what is under way is finished, what is new is refused.
 import asyncio
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -162,3 +163,56 @@ async def test_a_listener_that_does_not_read_holds_nothing_up(
 
 async def _defer(_: Any) -> web.Response:
     return web.json_response({}, status=202)
+
+
+async def test_under_load_nothing_gets_lost(
+    outside: Any, start: Any, caller: Any, clock: LoopClock, recorder: Recorder
+) -> None:
+    """
+    Stopped in the middle of sixty chats and begun again, it has ended all it took on.
+
+    Who waits gets an answer or a refusal, never a broken connection, and every finished
+    call and every accepted chat is reported once.
+    """
+
+    async def slow(_: Any) -> web.Response:
+        await clock.sleep(0.3)
+        return web.json_response({})
+
+    outside.tools = {"get_weather": slow}
+    outside.always_calls("get_weather", {"city": "Paris"})
+    answers: list[Any] = []
+
+    async def chat(number: int) -> None:
+        await clock.sleep(number * 0.03)
+        headers = {"Prefer": "respond-async"} if number % 2 else {}
+        try:
+            answers.append(await caller.chat(f"weather {number}", headers=headers))
+        except aiohttp.ClientConnectorError:
+            # The port is closed by then, which is a refusal too.
+            answers.append(None)
+
+    async with asyncio.TaskGroup() as tasks:
+        async with start():
+            for number in range(60):
+                tasks.create_task(chat(number))
+            await clock.sleep(1)
+        while len(answers) < 60:
+            await clock.sleep(0.1)
+    async with start():
+        accepted = [each for each in answers if each is not None and each.status == 202]
+        chats = await outside.wait_webhooks("chat.completed", len(accepted))
+        answered = [each for each in answers if each is not None and each.status == 200]
+        calls = await outside.wait_webhooks(
+            "function_call.completed", len(accepted) + len(answered)
+        )
+
+    told = {each.status for each in answers if each is not None}
+    assert told == {200, 202, 503}
+    callback_ids = {each.json["callback_id"] for each in accepted}
+    assert {each.body["data"]["callback_id"] for each in chats} == callback_ids
+    ids = [each.body["data"]["call_id"] for each in calls]
+    assert len(set(ids)) == len(ids) == len(outside.executed)
+    assert len(accepted) > 10
+    assert len(answered) > 10
+    assert recorder.of(ServiceStopped)[-1].unfinished_deliveries == 0
