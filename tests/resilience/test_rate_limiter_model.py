@@ -16,6 +16,7 @@ from harness.clock import LoopClock
 from harness.errors import RateLimitedError
 from harness.randomness import Randomness
 from harness.resilience import RateLimiter, RateLimiterOptions
+from harness.resilience.meter import Meter
 from harness.testing import SimLoop
 
 RATE, BURST, WAIT_MAX_S = 2.0, 4.0, 6.0
@@ -217,6 +218,33 @@ def test_agrees_with_a_naive_bucket(script: list[tuple[float, Op]], seed: int) -
             assert actual[number] == fate
 
 
+class Ledger(Meter):
+    """
+    A meter that keeps the books.
+    """
+
+    __slots__ = ("given_back", "granted")
+
+    def __init__(self, *, rate_per_s: float, burst: float) -> None:
+        super().__init__(rate_per_s=rate_per_s, burst=burst)
+        self.granted = 0.0
+        self.given_back = 0.0
+
+    def take(self, now_s: float, cost: float) -> None:
+        """
+        Book what is granted.
+        """
+        self.granted += cost
+        super().take(now_s, cost)
+
+    def give_back(self, cost: float) -> None:
+        """
+        Book what comes back.
+        """
+        self.given_back += cost
+        super().give_back(cost)
+
+
 async def _interleave(randomness: Randomness) -> RateLimiter:
     clock = LoopClock(0.0)
     draws = randomness.stream("interleavings")
@@ -226,34 +254,48 @@ async def _interleave(randomness: Randomness) -> RateLimiter:
         clock=clock,
         bus=EventBus(clock=clock),
     )
+    ledger = limiter._meters[0] = Ledger(rate_per_s=50, burst=20)
+    asking: dict[asyncio.Task[None], None] = {}
     got = 0
+    consumed = 0.0
 
     async def call() -> None:
-        nonlocal got
+        nonlocal got, consumed
+        cost = draws.choice([1, 2, 5])
+        task = asyncio.current_task()
+        assert task is not None
+        asking[task] = None
         try:
-            await limiter.acquire(cost=draws.choice([1, 2, 5]))
+            await limiter.acquire(cost=cost)
         except RateLimitedError:
             return
+        finally:
+            del asking[task]
         got += 1
+        consumed += cost
 
+    loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as tasks:
         for number in range(10_000):
             task = tasks.create_task(call())
             if draws.random() < 0.5:
-                asyncio.get_running_loop().call_later(
-                    draws.choice([0, 0.02, 0.1, 1]), task.cancel
-                )
+                loop.call_later(draws.choice([0, 0.02, 0.1, 1]), task.cancel)
+            if limiter._timer is not None and asking and draws.random() < 0.1:
+                # In the very turn in which it is let out.
+                loop.call_at(limiter._timer.when(), next(iter(asking)).cancel)
             if number % 10 == 0:
                 await clock.sleep(draws.choice([0, 0.02, 0.1, 0.5]))
     assert got == limiter.granted_permits - limiter.returned_permits
+    assert ledger.granted == consumed + ledger.given_back
     assert got > 1000
+    assert ledger.given_back > 0
     await clock.sleep(60)
     return limiter
 
 
 def test_conserves_permits(randomness: Randomness) -> None:
     """
-    Over 10,000 interleavings permits granted are those used and those given back.
+    Over 10,000 interleavings what was granted is what was used and what came back.
     """
     with asyncio.Runner(loop_factory=lambda: SimLoop(seed=randomness.seed)) as runner:
         limiter = runner.run(_interleave(randomness))
