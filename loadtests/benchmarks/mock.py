@@ -12,45 +12,20 @@ the median over the rounds.
 import argparse
 import asyncio
 import json
-import os
-import platform
 import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import orjson
-import psutil
 
-ROOT = Path(__file__).resolve().parents[2]
+from loadtests.benchmarks.mock_process import TOOL, Server, environment, serving
+
 SERVER = Path(__file__).with_name("mock_servers.py")
 CONNECTIONS = 16
 RAMP_REQUESTS = 300
-START_TIMEOUT_S = 60
 _TWO_WORKERS = 0.847
 """One worker's CPU per request over that of two: they may cost 1.18 times as much."""
-
-TOOL = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "Return the weather of a city.",
-        "parameters": {
-            "type": "object",
-            "properties": {
-                "city": {"type": "string"},
-                "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]},
-            },
-            "required": ["city"],
-        },
-    },
-}
 
 
 def body_of(message: str, *, stream: bool = False) -> bytes:
@@ -175,54 +150,14 @@ async def ask_all(port: int, request: bytes, requests: int) -> None:
         asker.close()
 
 
-@dataclass(slots=True)
-class Server:
+def measure_us(server: Server, body: bytes, requests: int) -> float:
     """
-    A server in a process of its own.
+    Return the CPU time per request in microseconds.
     """
-
-    process: psutil.Process
-    port: int
-
-    def cpu_s(self) -> float:
-        """
-        Return the CPU time it has used, its workers' included.
-        """
-        processes = [self.process, *self.process.children(recursive=True)]
-        times = [process.cpu_times() for process in processes]
-        return float(sum(each.user + each.system for each in times))
-
-    def measure_us(self, body: bytes, requests: int) -> float:
-        """
-        Return the CPU time per request in microseconds.
-        """
-        request = request_of(self.port, body)
-        before_s = self.cpu_s()
-        asyncio.run(ask_all(self.port, request, requests))
-        return (self.cpu_s() - before_s) / requests * 1e6
-
-
-@contextmanager
-def serving(*arguments: str) -> Iterator[Server]:
-    """
-    Run a server while the context lasts.
-    """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(  # noqa: S603 - our own file
-        [sys.executable, *arguments],
-        stdout=subprocess.PIPE,
-        env=environment,
-        cwd=ROOT,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None  # noqa: S101 - for the types
-        line = process.stdout.readline()
-        port = int(line.rsplit(":", 1)[1])
-        yield Server(psutil.Process(process.pid), port)
-    finally:
-        process.terminate()
-        process.wait(START_TIMEOUT_S)
+    request = request_of(server.port, body)
+    before_s = server.cpu_s()
+    asyncio.run(ask_all(server.port, request, requests))
+    return (server.cpu_s() - before_s) / requests * 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,10 +189,13 @@ def compare(
     Measure two servers in turn.
     """
     with serving(*ours) as one, serving(*theirs) as other:
-        one.measure_us(bodies[0], RAMP_REQUESTS)
-        other.measure_us(bodies[1], RAMP_REQUESTS)
+        measure_us(one, bodies[0], RAMP_REQUESTS)
+        measure_us(other, bodies[1], RAMP_REQUESTS)
         pairs = [
-            (one.measure_us(bodies[0], requests), other.measure_us(bodies[1], requests))
+            (
+                measure_us(one, bodies[0], requests),
+                measure_us(other, bodies[1], requests),
+            )
             for _ in range(rounds)
         ]
     return Row(
@@ -275,20 +213,6 @@ def first_byte_cpu_s() -> float:
     """
     with serving("-m", "mock_server", "--port", "0") as server:
         return server.cpu_s()
-
-
-def environment() -> dict[str, Any]:
-    """
-    Say on what this ran.
-    """
-    return {
-        "python": platform.python_version(),
-        "aiohttp": aiohttp.__version__,
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg(),
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
 
 
 def main() -> None:
