@@ -21,8 +21,8 @@ PROGRESS_INTERVAL_S: Final = 5.0
 PROGRESS_LINES_MAX: Final = 30
 """How often a long run says so, however long it is."""
 
-FINDINGS_MAX: Final = 10
-"""How many findings are printed; all of them are in the report."""
+ENTRIES_MAX: Final = 8
+"""How many rules that did not hold are printed; all of them are in the report."""
 
 Say = Callable[[str], None]
 
@@ -135,19 +135,24 @@ def verdict_lines(result: RunResult) -> list[str]:
 def _finding_lines(summary: Mapping[str, Any]) -> list[str]:
     """
     Return what failed, then what could not be decided, so much as fits a screen.
+
+    Each entry shows its first finding: it names the first event that breaks the rule.
     """
+    entries = [
+        entry
+        for status in ("failed", "inconclusive")
+        for group in ("checks", "expectations", "invariants")
+        for entry in summary.get(group, ())
+        if entry["status"] == status
+    ]
     lines = []
-    for status in ("failed", "inconclusive"):
-        for group in ("expectations", "invariants", "checks"):
-            for entry in summary.get(group, ()):
-                if entry["status"] == status:
-                    lines.append(f"  {status}: {entry['id']}")
-                    lines += [
-                        f"    {finding['message']}"
-                        for finding in entry.get("findings", ())
-                    ]
-    if len(lines) > FINDINGS_MAX:
-        lines = [*lines[:FINDINGS_MAX], "    … and more in the report"]
+    for entry in entries[:ENTRIES_MAX]:
+        findings = [finding["message"] for finding in entry.get("findings", ())]
+        more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+        lines.append(f"  {entry['status']}: {entry['id']}")
+        lines += [f"    {message}{more}" for message in findings[:1]]
+    if len(entries) > ENTRIES_MAX:
+        lines.append(f"  … and {len(entries) - ENTRIES_MAX} more in the report")
     return lines
 
 

@@ -79,6 +79,7 @@ def test_an_outage_without_the_breaker_fails_and_names_the_first_attempt(
     assert finished.exit_code == 1, finished.output
     broken = finished.entry("breaker.opens")
     assert broken["status"] == "failed"
+    assert broken["findings"][0]["message"] in finished.output
     run_dir = Path(finished.output.rsplit("report: ", 1)[1].strip()).parent
     records = read_records(run_dir / "events.jsonl")
     first = records[broken["findings"][0]["events"][0] - 1]
