@@ -319,12 +319,14 @@ class RateLimiter:
         self._plan = None
         meters = [meter.copy() for meter in self._meters]
         for waiter, grant_s in self._planned(meters, self._start_s(now_s)):
-            if any(
-                cost > meter.burst
+            too_small = [
+                meter.burst
                 for meter, cost in zip(meters, waiter.costs, strict=True)
-            ):
+                if cost > meter.burst
+            ]
+            if too_small:
                 self._refuse(
-                    waiter, LimitExceededError(limit="burst", value=meters[0].burst)
+                    waiter, LimitExceededError(limit="burst", value=too_small[0])
                 )
             elif grant_s > waiter.latest_s + ROUNDING_S:
                 self._refuse(

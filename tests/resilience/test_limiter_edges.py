@@ -1,0 +1,347 @@
+"""
+The edges of the limiter and of the meter that it reads.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from harness.bus import EventBus
+from harness.clock import LoopClock
+from harness.errors import LimitExceededError, RateLimitedError
+from harness.events import OperationRejected, RateLimiterPaused, RateLimiterWaited
+from harness.resilience import (
+    Attempt,
+    Deadline,
+    Pipeline,
+    RateLimiter,
+    classify_error,
+)
+from harness.resilience.meter import Meter
+from harness.testing import Recorder
+
+pytestmark = pytest.mark.virtual_time
+
+MakeLimiter = Callable[..., RateLimiter]
+
+
+# The meter ----------------------------------------------------------------------------
+
+
+def test_meter_knows_when_behind_a_queue() -> None:
+    """
+    What is queued goes first, and a grant never lies in the past.
+    """
+    meter = Meter(rate_per_s=2, burst=4)
+
+    assert meter.grant_at(10.0, 4) == 10.0
+    assert meter.grant_at(10.0, 1, queued=5) == 11.0
+    meter.take(10.0, 4)
+    assert meter.grant_at(10.0, 3) == 11.5
+    assert meter.grant_at(11.0, 3) == 11.5
+    assert meter.grant_at(50.0, 3) == 50.0
+
+
+def test_meter_lets_pass_exactly_what_is_there() -> None:
+    """
+    Up to the burst at once, then as much as time has brought.
+    """
+    meter = Meter(rate_per_s=2, burst=4)
+
+    assert meter.take_nowait(10.0, 4)
+    assert not meter.take_nowait(10.0, 1)
+    assert not meter.take_nowait(10.49, 1)
+    assert meter.take_nowait(10.5, 1)
+    assert meter.available(11.0) == 1.0
+    assert meter.full_at_s == 12.5
+
+
+def test_meter_takes_back_and_never_shows_less_than_nothing() -> None:
+    """
+    What is given back is there again; a debt shows as nothing.
+    """
+    meter = Meter(rate_per_s=2, burst=4)
+    meter.take(0.0, 6)
+    assert meter.available(0.0) == 0.0
+
+    meter.give_back(3)
+
+    assert meter.available(0.0) == 1.0
+    assert meter.available(1.0) == 3.0
+    assert meter.available(9.0) == 4.0
+
+
+@pytest.mark.parametrize(
+    ("told", "left"), [(3.0, 3.0), (0.0, 0.0), (-5.0, 0.0), (99.0, 4.0)]
+)
+def test_meter_can_be_told_what_is_there(told: float, left: float) -> None:
+    """
+    Within nothing and the burst, and it refills from there.
+    """
+    meter = Meter(rate_per_s=2, burst=4)
+
+    meter.set_available(10.0, told)
+
+    assert meter.available(10.0) == left
+    assert meter.available(10.5) == min(left + 1, 4)
+
+
+def test_meter_goes_on_at_another_rate() -> None:
+    """
+    What is there stays, as far as the burst allows.
+    """
+    meter = Meter(rate_per_s=2, burst=4)
+    meter.take(0.0, 1)
+
+    meter.change(0.0, rate_per_s=10, burst=8)
+    assert meter.available(0.0) == 3.0
+    assert meter.available(0.1) == 4.0
+    meter.change(0.1, rate_per_s=1, burst=2)
+
+    assert (meter.available(0.1), meter.available(9.0)) == (2.0, 2.0)
+
+
+def test_a_copy_is_for_planning() -> None:
+    """
+    What a copy lets pass is still there.
+    """
+    meter = Meter(rate_per_s=2, burst=4)
+    meter.take(0.0, 1)
+    copy = meter.copy()
+
+    copy.take(0.0, 3)
+
+    assert (meter.available(0.0), copy.available(0.0)) == (3.0, 0.0)
+
+
+# The limiter --------------------------------------------------------------------------
+
+
+async def granted_after_s(
+    limiter: RateLimiter, clock: LoopClock, **asked: float
+) -> float:
+    """
+    Return how long a permit took.
+    """
+    started_s = clock.monotonic()
+    waited_s = await limiter.acquire(**asked)  # type: ignore[arg-type]
+    assert waited_s == pytest.approx(clock.monotonic() - started_s)
+    return waited_s
+
+
+async def test_nobody_gets_past_a_queue(
+    make_limiter: MakeLimiter, clock: LoopClock
+) -> None:
+    """
+    Who would be content with little waits behind who needs much.
+    """
+    limiter = make_limiter(rate_per_s=1, burst=4)
+    limiter.acquire_nowait(cost=3)
+    async with asyncio.TaskGroup() as tasks:
+        large = tasks.create_task(granted_after_s(limiter, clock, cost=4))
+        await clock.sleep(0)
+        assert limiter.available() == 1
+        with pytest.raises(RateLimitedError) as caught:
+            limiter.acquire_nowait()
+        assert caught.value.retry_after_s == pytest.approx(4)
+        small = tasks.create_task(granted_after_s(limiter, clock, cost=1))
+
+    assert (large.result(), small.result()) == (pytest.approx(3), pytest.approx(4))
+    assert limiter.granted_permits == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_granted"),
+    [
+        ({"timeout_s": 2.0}, True),
+        ({"timeout_s": 1.9}, False),
+        ({"timeout_s": 0.0}, False),
+        ({"timeout_s": 60.0, "within_s": 1.9}, False),
+        ({"within_s": 2.0}, True),
+        ({}, True),
+    ],
+)
+async def test_the_earliest_limit_of_a_wait_counts(
+    make_limiter: MakeLimiter,
+    clock: LoopClock,
+    asked: dict[str, float],
+    *,
+    is_granted: bool,
+) -> None:
+    """
+    Timeout, deadline and option: a permit that comes in time is worth the wait.
+    """
+    limiter = make_limiter(rate_per_s=0.5, burst=1, wait_max_s=3.0)
+    limiter.acquire_nowait()
+    within_s = asked.get("within_s")
+    wish = limiter.acquire(
+        timeout_s=asked.get("timeout_s"),
+        deadline=None if within_s is None else Deadline.after(clock, within_s),
+    )
+
+    if is_granted:
+        assert await wish == pytest.approx(2)
+        return
+    started_s = clock.monotonic()
+    with pytest.raises(RateLimitedError) as caught:
+        await wish
+
+    assert caught.value.retry_after_s == pytest.approx(2)
+    assert clock.monotonic() == started_s
+
+
+async def test_a_queue_of_nobody_refuses_who_would_wait(
+    make_limiter: MakeLimiter,
+) -> None:
+    """
+    Without a waiting room a permit is there or it is not.
+    """
+    limiter = make_limiter(rate_per_s=10, burst=1, waiting_max=0)
+
+    assert await limiter.acquire() == 0
+    with pytest.raises(RateLimitedError):
+        await limiter.acquire()
+
+
+async def test_only_waits_are_told(
+    make_limiter: MakeLimiter, recorder: Recorder
+) -> None:
+    """
+    A permit that is there is no news; a wait is, with its length.
+    """
+    limiter = make_limiter(rate_per_s=2, burst=1)
+
+    await limiter.acquire()
+    await limiter.acquire()
+
+    [waited] = recorder.of(RateLimiterWaited)
+    assert (waited.limiter, waited.waited_s) == ("upstream", pytest.approx(0.5))
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 2.0])
+async def test_calls_in_a_pipeline_count(
+    make_limiter: MakeLimiter,
+    clock: LoopClock,
+    bus: EventBus,
+    recorder: Recorder,
+    pause_s: float,
+) -> None:
+    """
+    The short way of a single request takes a permit like any other, and heeds a pause.
+    """
+    limiter = make_limiter(rate_per_s=1, burst=2, wait_max_s=1.5)
+    pipeline = Pipeline(
+        "upstream",
+        strategies=[limiter],
+        classify=classify_error,
+        clock=clock,
+        bus=bus,
+    )
+
+    async def call(_attempt: Attempt) -> str:
+        return "hello"
+
+    if pause_s:
+        limiter.pause(pause_s)
+        with pytest.raises(RateLimitedError):
+            await pipeline.execute(call, operation="chat")
+        [refused] = recorder.of(OperationRejected)
+        assert (refused.operation, refused.strategy) == ("chat", "rate_limiter")
+        assert refused.reason == "rate_limited"
+        assert refused.retry_after_s == pytest.approx(pause_s)
+        await clock.sleep(pause_s)
+    for _ in range(2):
+        await pipeline.execute(call, operation="chat")
+
+    assert limiter.granted_permits == 2
+    assert limiter.available() == 0
+    await pipeline.execute(call, operation="chat")
+    assert limiter.granted_permits == 3
+
+
+async def test_a_smaller_burst_refuses_who_never_fits(
+    make_limiter: MakeLimiter, clock: LoopClock
+) -> None:
+    """
+    A waiter that costs more than the bucket holds is told so, and those behind go on.
+    """
+    limiter = make_limiter(rate_per_s=1, burst=4)
+    limiter.acquire_nowait(cost=4)
+    async with asyncio.TaskGroup() as tasks:
+        large = tasks.create_task(granted_or_told(limiter, 4))
+        small = tasks.create_task(granted_or_told(limiter, 1))
+        await clock.sleep(0)
+        limiter.change(rate_per_s=1, burst=2)
+
+    assert isinstance(large.result(), LimitExceededError)
+    assert large.result().value == 2  # type: ignore[union-attr]
+    assert small.result() == pytest.approx(1)
+
+
+async def granted_or_told(
+    limiter: RateLimiter, cost: float
+) -> float | LimitExceededError:
+    """
+    Return how long a permit took, or why there is none.
+    """
+    try:
+        return await limiter.acquire(cost=cost)
+    except LimitExceededError as error:
+        return error
+
+
+async def test_tokens_above_their_burst_are_an_error(
+    make_limiter: MakeLimiter,
+) -> None:
+    """
+    Each limit has its own burst; that of tokens is a minute's worth if not told.
+    """
+    limiter = make_limiter(token_rate_per_s=10)
+
+    limiter.acquire_nowait(tokens=600)
+
+    with pytest.raises(LimitExceededError) as caught:
+        limiter.acquire_nowait(tokens=601)
+    assert caught.value.value == 600
+
+
+async def test_who_leaves_makes_room_in_the_plan(
+    make_limiter: MakeLimiter, clock: LoopClock
+) -> None:
+    """
+    With two limits the grant times of a queue are planned, and planned again.
+    """
+    limiter = make_limiter(
+        rate_per_s=100, burst=100, token_rate_per_s=10, token_burst=100
+    )
+    limiter.acquire_nowait(tokens=100)
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(limiter.acquire(tokens=50))
+        second = tasks.create_task(limiter.acquire(tokens=20))
+        await clock.sleep(0)
+        with pytest.raises(RateLimitedError) as before:
+            limiter.acquire_nowait(tokens=10)
+        first.cancel()
+        await clock.sleep(0)
+        with pytest.raises(RateLimitedError) as after:
+            limiter.acquire_nowait(tokens=10)
+
+    assert before.value.retry_after_s == pytest.approx(8)
+    assert after.value.retry_after_s == pytest.approx(3)
+    assert second.result() == pytest.approx(2)
+
+
+async def test_a_pause_as_long_as_the_last_is_no_news(
+    make_limiter: MakeLimiter, recorder: Recorder
+) -> None:
+    """
+    Many answers that ask for the same pause tell it once.
+    """
+    limiter = make_limiter()
+
+    limiter.pause(3)
+    limiter.pause(3)
+    limiter.pause(4)
+
+    assert [event.pause_s for event in recorder.of(RateLimiterPaused)] == [3, 4]
