@@ -16,7 +16,7 @@ from mock_server.faults import Target
 from mock_server.latency import LatencyProfile, profile_of
 from mock_server.options import MockOptions
 from mock_server.quotas import Quotas
-from mock_server.script import MockScript, script_of
+from mock_server.script import Conversations, MockScript, script_of
 from mock_server.surfaces.control import PATH_PREFIX as CONTROL_PREFIX
 from mock_server.surfaces.control import Control, ControlOptions
 from mock_server.surfaces.ports import Surface
@@ -148,6 +148,7 @@ class Mock:
         """
         core = self.core
         entries = sum(len(world.journal) for world in core.worlds)
+        talks = [t for w in core.worlds if (t := w.known(Conversations)) is not None]
         return {
             "status": "ok",
             "version": VERSION,
@@ -155,6 +156,8 @@ class Mock:
             "scenario_s": core.time.elapsed_s if core.time.is_started else None,
             "holds": {
                 "worlds": len(core.worlds),
+                "traces": core.worlds.traces,
+                "script_conversations": sum(map(len, talks)),
                 "journal_entries": entries,
                 "journal_bytes": core.worlds.budget.kept_bytes,
                 "faults": len(core.injector),
@@ -167,6 +170,8 @@ class Mock:
             "overhead_us": core.metrics.overhead_us(),
             "dropped": {
                 "worlds_max": core.worlds.dropped,
+                "traces_max": core.worlds.traces_dropped,
+                "script_conversations_max": sum(talk.dropped for talk in talks),
                 "journal_entries_max": core.worlds.budget.dropped,
                 "subscriber_events_max": core.events.dropped,
                 "emissions_max": self._emitter.dropped,

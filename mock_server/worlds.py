@@ -49,6 +49,12 @@ class World:
             self._memory[kind] = make()
         return cast("T", self._memory[kind])
 
+    def known(self, kind: type[T]) -> T | None:
+        """
+        Return this world's object of that kind, if it was ever asked for.
+        """
+        return cast("T | None", self._memory.get(kind))
+
     def forget(self) -> None:
         """
         Begin anew, the journal kept.
@@ -81,6 +87,20 @@ class Worlds:
         Worlds that were forgotten for want of room.
         """
         return self._worlds.dropped
+
+    @property
+    def traces(self) -> int:
+        """
+        Traces whose world is remembered.
+        """
+        return len(self._of_trace)
+
+    @property
+    def traces_dropped(self) -> int:
+        """
+        Traces that were forgotten for want of room.
+        """
+        return self._of_trace.dropped
 
     def get(self, name: str) -> World | None:
         """
