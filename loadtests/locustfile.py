@@ -3,7 +3,7 @@ Chats under load, sync and async, with answers checked and not only statuses.
 
 Start the mock and the service, then Locust with its usual flags::
 
-    harness mock --script scenarios/demo.yaml &
+    harness mock --script loadtests/weather.yaml &
     harness serve &
     locust -f loadtests/locustfile.py --headless -u 20 -t 20s
 

@@ -90,13 +90,16 @@ def plain_mock_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def servers(
+    tmp_path_factory: pytest.TempPathFactory, commands: list[str]
+) -> Iterator[Servers]:
     """
     The mock and the service, as the README starts them.
     """
     folder = tmp_path_factory.mktemp("readme")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    script = ROOT / "scenarios" / "demo.yaml"
+    [shown] = [each for each in commands if each.startswith("harness mock --script")]
+    script = ROOT / shown.rsplit(" ", 1)[1]
     with _serving(
         *("mock", "--script", str(script)), folder=folder, environment=environment
     ) as mock_url:

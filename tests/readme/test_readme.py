@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from harness.bench import load_profile
 from harness.scenario import scenario_names
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,7 +168,6 @@ def test_locust_finds_no_mistake_in_the_answers(
     The load test runs with Locust's usual flags: sync and async chats, no failures.
     """
     [command] = [each for each in commands if each.startswith("locust ")]
-    ask(f"curl -X DELETE {servers.mock_url}/_mock/faults")
     words = shlex.split(command.replace("-t 20s", "-t 5s -r 20"))
     words[words.index("-f") + 1] = str(ROOT / "loadtests" / "locustfile.py")
     finished = run(
@@ -244,9 +244,46 @@ def test_the_scenarios_that_ship_are_all_named() -> None:
     assert sorted(re.findall(r"`([a-z-]+)`", listed)) == scenario_names()
 
 
+def test_the_explained_scenario_is_the_one_that_ships() -> None:
+    """
+    Whatever the README shows of it stands in the file, word for word.
+    """
+    shown = next(
+        block
+        for block in re.findall(
+            r"^```yaml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL
+        )
+        if "workload:" in block
+    )
+    shipped = (ROOT / "scenarios" / "upstream-outage.yaml").read_text()
+    lines = {line.split(" #")[0].strip() for line in shipped.splitlines()}
+
+    assert {line.split(" #")[0].strip() for line in shown.splitlines()} <= lines
+
+
+def test_the_shown_profile_is_one(tmp_path: Path) -> None:
+    """
+    The profile of somebody's service can be read, and says what is not judged.
+    """
+    [shown] = [
+        block
+        for block in re.findall(
+            r"^```yaml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL
+        )
+        if block.startswith("health:")
+    ]
+    file = tmp_path / "my-service.yaml"
+    file.write_text(shown)
+
+    profile = load_profile(file)
+
+    assert profile.health == "/health"
+    assert profile.breaker is None
+
+
 def test_links_lead_somewhere() -> None:
     """
     Every relative link is a file of the repository.
     """
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
+    for target in re.findall(r"\]\((?!https:)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
