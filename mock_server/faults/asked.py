@@ -28,7 +28,9 @@ class OfferedTool:
         """
         Return arguments that the schema allows.
         """
-        return orjson.dumps(value_for(self.schema) or {}, default=str).decode()
+        value = value_for(self.schema)
+        arguments = value if isinstance(value, dict) else {}
+        return orjson.dumps(arguments, default=str).decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,9 @@ def auto_call(tool: Tool) -> DrawnCall:
         return DrawnCall(name_of(tool), "text")
     raw = bytes(tool.function.parameters)
     value = value_for(orjson.loads(raw)) if raw else None
-    return DrawnCall(tool.function.name, to_json(value or {}))
+    # Arguments are an object, also where a schema says nothing of it.
+    arguments = value if isinstance(value, dict) else {}
+    return DrawnCall(tool.function.name, to_json(arguments))
 
 
 def default_text(seen: Seen) -> str:
