@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         parse_seeds,
     )
     from harness.simulation.runs import (
+        check_virtual,
         crashes_of_seed,
         run_scenario,
         run_virtually_in_foreground,
@@ -57,6 +58,7 @@ __all__ = [
     "SimLoop",
     "VirtualWorld",
     "VirtualWorldOptions",
+    "check_virtual",
     "crashes_of_seed",
     "current_life",
     "explore_in_foreground",
@@ -78,7 +80,12 @@ _LOADED_LATER: Final = {
         "explore_in_foreground",
         "parse_seeds",
     ),
-    "runs": ("crashes_of_seed", "run_scenario", "run_virtually_in_foreground"),
+    "runs": (
+        "check_virtual",
+        "crashes_of_seed",
+        "run_scenario",
+        "run_virtually_in_foreground",
+    ),
     "world": ("Crash", "VirtualWorld", "VirtualWorldOptions"),
 }
 """Names by the module that has them."""

@@ -22,7 +22,7 @@ from harness.bench import RunOptions, read_records
 from harness.errors import UsageError
 from harness.report import write_report
 from harness.scenario import Scenario, load
-from harness.simulation.runs import crashes_of_seed, run_scenario
+from harness.simulation.runs import check_virtual, crashes_of_seed, run_scenario
 
 SEEDS_MAX: Final = 1_000_000
 """More seeds are a mistake of the one who asked."""
@@ -257,7 +257,12 @@ def explore_in_foreground(
 ) -> Exploration:
     """
     Run every seed, say how far it is, and list what failed at the end.
+
+    Raises:
+        UsageError: The scenario needs something real, or the folder was used before.
     """
+    check_virtual(scenario)
+    _check_unused(options)
     total = len(options.seeds)
     say(f"{scenario.scenario}: {scenario.title}")
     say(f"seeds {options.seeds.start} to {options.seeds.stop - 1}, in virtual time")
@@ -274,6 +279,16 @@ def explore_in_foreground(
         say(line)
     _remove_if_empty(options.out)
     return exploration
+
+
+def _check_unused(options: ExploreOptions) -> None:
+    used = [seed for seed in options.seeds if (options.out / f"seed-{seed}").exists()]
+    if used:
+        message = (
+            f"{options.out} holds seed-{used[0]} of an earlier exploration: give "
+            "another folder, or remove it"
+        )
+        raise UsageError(message)
 
 
 def table(exploration: Exploration, options: ExploreOptions) -> list[str]:

@@ -31,6 +31,8 @@ DOWN_S_MIN: Final = 0.2
 DOWN_S_MAX: Final = 5.0
 """How long the service is down after one."""
 
+_DISK: Final = "sqlite:"
+
 Record = dict[str, Any]
 Say = Callable[[str], None]
 
@@ -58,7 +60,7 @@ def run_scenario(
     Raises:
         UsageError: The options ask for something real, or the folder was used before.
     """
-    _check_virtual(options)
+    check_virtual(scenario, options)
     runs: list[ScenarioRun] = []
 
     async def carry_out() -> None:
@@ -142,16 +144,31 @@ def _is_of_service(record: Mapping[str, Any]) -> bool:
     return bool(record.get("host") == "service")
 
 
-def _check_virtual(options: RunOptions) -> None:
-    real = {
-        "a service that runs already": options.target_url,
-        "a service with a command of its own": options.command,
-        "a port for the mock": options.mock_port,
-    }
-    asked = [what for what, value in real.items() if value is not None]
-    if asked:
+def check_virtual(scenario: Scenario, options: RunOptions | None = None) -> None:
+    """
+    Refuse a run that needs something real, with what to do instead.
+
+    Raises:
+        UsageError: A part of it is outside of what can be simulated.
+    """
+    if options is not None:
+        real = {
+            "a service that runs already": options.target_url,
+            "a service with a command of its own": options.command,
+            "a port for the mock": options.mock_port,
+        }
+        asked = [what for what, value in real.items() if value is not None]
+        if asked:
+            message = (
+                f"{' and '.join(asked)} is real, and virtual time has the reference "
+                "service and the mock on hosts in memory: leave out --virtual"
+            )
+            raise UsageError(message)
+    store = str(scenario.service_document().get("store") or _DISK)
+    if not store.startswith(_DISK):
         message = (
-            f"{' and '.join(asked)} is real, and virtual time has the reference service "
-            "and the mock on hosts in memory: leave out --virtual"
+            f"service.store: {store.partition(':')[0]} is a real server, and in virtual "
+            "time the store lies on the disk of a simulated host: leave service.store "
+            "out, or run in real time without --virtual"
         )
         raise UsageError(message)

@@ -247,6 +247,8 @@ class VirtualWorld:
             secret=self._secret,
             data_dir=self._disk,
         )
+        # Wherever a scenario wants its store, a simulated host has one disk.
+        environment["STORE_URL"] = f"sqlite:///{self._disk.absolute()}/service.sqlite"
         return ServiceSettings.from_environment(environment, base)
 
     def _take(self, record: Record, *, host: str) -> None:

@@ -27,6 +27,7 @@ from harness.simulation import (
 
 HERE: Final = Path(__file__).parent
 WEDGE: Final = HERE / "wedge.yaml"
+NEEDS_REDIS: Final = "service:\n  store: redis://127.0.0.1:6379/0"
 PLANT: Final = HERE / "leaky_probe"
 
 
@@ -177,6 +178,9 @@ def test_crashes_follow_from_the_seed() -> None:
         ("run", str(WEDGE), "--kill"),
         ("simulate", str(WEDGE), "--seeds", "none"),
         ("simulate", "no-such-scenario"),
+        ("run", "{redis}", "--virtual"),
+        ("simulate", "{redis}"),
+        ("simulate", str(WEDGE), "--seeds", "1..2", "--out", "{used}"),
     ],
     ids=lambda words: " ".join(words[2:] or words[1:]),
 )
@@ -189,10 +193,15 @@ def test_mistakes_end_with_2(
     """
     What cannot be simulated ends with exit code 2 and a line that says what to do.
     """
-    monkeypatch.chdir(tmp_path)
+    work, used = tmp_path / "work", tmp_path / "used"
+    work.mkdir()
+    (used / "seed-2").mkdir(parents=True)
+    redis = tmp_path / "redis.yaml"
+    redis.write_text(WEDGE.read_text().replace("service:", NEEDS_REDIS))
+    monkeypatch.chdir(work)
     with pytest.raises(SystemExit) as ended:
-        main(words)
+        main([word.format(redis=redis, used=used) for word in words])
 
     assert ended.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
+    assert list(work.iterdir()) == []
