@@ -51,6 +51,8 @@ def serve(
     """
     redactor = Redactor(settings.secret_texts())
     configure_logging(redactor=redactor)
+    for doubt in settings.doubts():
+        _LOG.warning("%s", doubt)
     try:
         return asyncio.run(_serve(settings, event_log_file, seed))
     except UsageError as error:

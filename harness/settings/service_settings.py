@@ -13,7 +13,7 @@ from pydantic import (
     field_validator,
 )
 
-from harness.errors import UsageError
+from harness.errors import EgressDeniedError, UsageError
 from harness.orchestrator import OrchestratorOptions
 from harness.resilience import PipelineOptions
 from harness.settings.section import Section
@@ -31,6 +31,7 @@ from harness.settings.strategies import (
 )
 from harness.settings.text import ALREADY_PARSED, PositiveDuration
 from harness.stores import Durability, StoreOptions
+from harness.webhooks import is_loopback
 
 _SYSTEM_PROMPT: Final = (
     "You are a helpful assistant. Use the tools when they help to answer; "
@@ -151,6 +152,27 @@ class ServiceSettings(Section):
             Durability.POWER_LOSS if self.durability == "full" else Durability.PROCESS
         )
         return StoreOptions(durability=durability, result_keep_s=self.retention)
+
+    def doubts(self) -> tuple[str, ...]:
+        """
+        Return what is allowed and hardly meant, in sentences for the log.
+        """
+        doubts = []
+        if self.admin_token is None and not is_loopback(self.host):
+            doubts.append(
+                f"{self.host} is reachable from elsewhere, and without admin_token"
+                " (ADMIN_TOKEN) operators are refused altogether"
+            )
+        if self.webhook.url is not None:
+            try:
+                policy = self.webhook.egress_policy(bound_host=self.host)
+                policy.check_url(self.webhook.url)
+            except EgressDeniedError as error:
+                doubts.append(
+                    f"no webhook will be delivered: {error}; webhook.allow_private"
+                    " (WEBHOOK_ALLOW_PRIVATE) allows networks like 10.0.0.0/8"
+                )
+        return tuple(doubts)
 
     def secret_texts(self) -> tuple[str, ...]:
         """

@@ -48,7 +48,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
                 "DATA_DIR": str(tmp_path / "data"),
                 "HARNESS_EVENT_LOG": str(tmp_path / "events.jsonl"),
                 # Nobody listens there: what is sent waits for its retry.
-                "WEBHOOK_URL": "http://127.0.0.1:9/hook",
+                "WEBHOOK_URL": "http://127.0.0.1:1024/hook",
                 "WEBHOOK_SECRET": _SECRET,
                 "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
                 **environment,

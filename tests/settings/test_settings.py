@@ -314,3 +314,35 @@ def test_probes_have_to_fit_through_the_bulkhead() -> None:
     short = ServiceSettings.model_validate({"upstream": {"total_timeout": "3s"}})
 
     assert short.pipeline_options().attempt_timeout_s == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({}, []),
+        ({"webhook": {"url": "http://127.0.0.1:4010/"}}, []),
+        ({"webhook": {"url": "https://hooks.example/"}}, []),
+        ({"host": "0.0.0.0", "admin_token": "t"}, []),  # noqa: S104
+        ({"host": "0.0.0.0"}, ["ADMIN_TOKEN"]),  # noqa: S104
+        ({"webhook": {"url": "http://10.0.0.1/"}}, ["10.0.0.0/8"]),
+        ({"webhook": {"url": "http://hooks.example:25/"}}, ["hooks.example:25"]),
+        (
+            {"webhook": {"url": "http://10.0.0.1/", "allow_private": ["10.0.0.0/8"]}},
+            [],
+        ),
+        (
+            {"host": "::", "webhook": {"url": "http://127.0.0.1:4010/"}},
+            ["ADMIN_TOKEN", "127.0.0.0/8"],
+        ),
+    ],
+)
+def test_what_is_hardly_meant_is_doubted(
+    values: dict[str, object], told: list[str]
+) -> None:
+    """
+    Settings that are allowed and can hardly be meant are told, and no others.
+    """
+    doubts = ServiceSettings.model_validate(values).doubts()
+
+    assert len(doubts) == len(told)
+    assert all(word in doubt for word, doubt in zip(told, doubts, strict=True))
