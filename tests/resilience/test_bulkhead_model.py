@@ -36,7 +36,16 @@ class Cancel:
     number: int
 
 
-Op = Enter | Cancel
+@dataclass(frozen=True)
+class Resize:
+    """
+    The number of permits is changed.
+    """
+
+    permits_max: int
+
+
+Op = Enter | Cancel | Resize
 Fates = dict[int, str]
 
 
@@ -46,6 +55,7 @@ class Room:
     Who is inside until when, and who waits until when.
     """
 
+    permits_max: int = PERMITS_MAX
     inside: dict[int, float] = field(default_factory=dict)
     queue: list[tuple[int, float, float]] = field(default_factory=list)
     fates: Fates = field(default_factory=dict)
@@ -67,7 +77,7 @@ class Room:
         """
         Let a call in, or queue it, or refuse it.
         """
-        if len(self.inside) < PERMITS_MAX and not self.queue:
+        if len(self.inside) < self.permits_max and not self.queue:
             self.inside[key] = now_s + stay_s
         elif len(self.queue) < WAITING_MAX:
             self.queue.append((key, stay_s, now_s + WAIT_MAX_S))
@@ -83,7 +93,13 @@ class Room:
         self.inside.pop(key, None)
         self.queue = [waiting for waiting in self.queue if waiting[0] != key]
         self.fates[key] = what
-        while self.queue and len(self.inside) < PERMITS_MAX:
+        self.let_in(now_s)
+
+    def let_in(self, now_s: float) -> None:
+        """
+        Let in whoever there is room for, in order.
+        """
+        while self.queue and len(self.inside) < self.permits_max:
             first, stay_s, _latest_s = self.queue.pop(0)
             self.inside[first] = now_s + stay_s
 
@@ -107,7 +123,6 @@ async def play(script: Sequence[tuple[float, Op]]) -> tuple[Fates, Fates]:
     async def call(key: int, stay_s: float) -> None:
         try:
             async with bulkhead.permit():
-                assert bulkhead.in_use <= PERMITS_MAX
                 await clock.sleep(stay_s)
         except BulkheadFullError:
             fates[key] = "refused"
@@ -129,6 +144,10 @@ async def play(script: Sequence[tuple[float, Op]]) -> tuple[Fates, Fates]:
                 case Cancel(number=target) if target in calls:
                     calls[target].cancel()
                     room.remove(target, "cancelled", now_s)
+                case Resize(permits_max=permits_max):
+                    bulkhead.change(permits_max=permits_max)
+                    room.permits_max = permits_max
+                    room.let_in(now_s)
                 case _:
                     pass
             for _ in range(5):
@@ -146,11 +165,12 @@ OPS = st.one_of(
     st.builds(Enter, stay_s=st.sampled_from([0.50003, 2.00007, 7.00011])),
     st.builds(Enter, stay_s=st.sampled_from([2.00007, 7.00011])),
     st.builds(Cancel, number=st.integers(0, 20)),
+    st.builds(Resize, permits_max=st.integers(1, 4)),
 )
 
 
 @given(script=st.lists(st.tuples(DELAYS, OPS), max_size=30), seed=st.integers(0, 9))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_agrees_with_a_naive_room(script: list[tuple[float, Op]], seed: int) -> None:
     """
     Every call gets in, is refused or leaves just as the naive room says.
