@@ -110,3 +110,17 @@ class LoopClock:
         Call back at ``when_s`` and return a handle that can cancel that.
         """
         return asyncio.get_running_loop().call_at(when_s, callback)
+
+
+async def wait_set(event: asyncio.Event, *, clock: Clock, timeout_s: float) -> bool:
+    """
+    Wait for an event, but not for ever, and return whether it is set.
+    """
+    timeout = clock.timeout(timeout_s)
+    try:
+        async with timeout:
+            await event.wait()
+    except TimeoutError:
+        if not timeout.expired():
+            raise
+    return event.is_set()

@@ -6,8 +6,9 @@ They ask a running service: its store has one owner.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -22,6 +23,7 @@ _TIMEOUT_S: Final = 30.0
 _SHOWN: Final = ("message_id", "type", "endpoint", "reason", "attempts", "last_error")
 
 Letter = dict[str, Any]
+Wanted = Mapping[str, str | None]
 _Act = Callable[["_Operator", str], Awaitable[bool]]
 
 letters_app = typer.Typer(
@@ -92,18 +94,13 @@ def redeliver(
     """
     Send dead letters again, each under its own id.
     """
-    wanted = {"type": event_type, "endpoint": endpoint, "reason": reason}
-    _act(
-        "redelivered",
-        _Operator.redeliver,
-        message_ids or [],
-        wanted=wanted,
+    chosen = _Choice(
+        ids=tuple(message_ids or ()),
+        wanted={"type": event_type, "endpoint": endpoint, "reason": reason},
         everything=everything,
-        dry_run=dry_run,
-        rate=rate,
-        service=service,
-        admin_token=admin_token,
     )
+    where = _operator(service, admin_token)
+    _act("redelivered", _Operator.redeliver, chosen, where, rate, dry_run=dry_run)
 
 
 @letters_app.command()
@@ -121,31 +118,23 @@ def purge(
     """
     Forget dead letters for good.
     """
-    wanted = {"type": event_type, "endpoint": endpoint, "reason": reason}
-    _act(
-        "purged",
-        _Operator.purge,
-        message_ids or [],
-        wanted=wanted,
+    chosen = _Choice(
+        ids=tuple(message_ids or ()),
+        wanted={"type": event_type, "endpoint": endpoint, "reason": reason},
         everything=everything,
-        dry_run=dry_run,
-        rate="1000/s",
-        service=service,
-        admin_token=admin_token,
     )
+    where = _operator(service, admin_token)
+    _act("purged", _Operator.purge, chosen, where, "1000/s", dry_run=dry_run)
 
 
 def _act(
     done: str,
     act: _Act,
-    message_ids: Sequence[str],
-    *,
-    wanted: dict[str, str | None],
-    everything: bool,
-    dry_run: bool,
+    choice: "_Choice",
+    where: AbstractAsyncContextManager["_Operator"],
     rate: str,
-    service: str | None,
-    admin_token: str | None,
+    *,
+    dry_run: bool,
 ) -> None:
     """
     Do something with the letters that were chosen, and say with which.
@@ -153,9 +142,7 @@ def _act(
     from harness.clock import LoopClock
     from harness.units import parse_rate_per_s
 
-    if bool(message_ids) == everything:
-        message = "name messages, or say --all (with --type, --endpoint, --reason)"
-        raise UsageError(message)
+    choice.check()
     try:
         pause_s = 1 / parse_rate_per_s(rate)
     except (ValueError, ZeroDivisionError) as error:
@@ -165,9 +152,8 @@ def _act(
 
     async def run() -> int:
         count = 0
-        async with _operator(service, admin_token) as operator:
-            letters = _filtered(await operator.letters(), wanted)
-            for message_id in _chosen(letters, message_ids):
+        async with where as operator:
+            for message_id in choice.of(await operator.letters()):
                 if not dry_run:
                     if count:
                         await clock.sleep(pause_s)
@@ -182,22 +168,49 @@ def _act(
     typer.echo(f"{'would be ' if dry_run else ''}{done}: {count}")
 
 
-def _filtered(letters: list[Letter], wanted: dict[str, str | None]) -> list[Letter]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    """
+    Which letters are meant: some by name, or all that the filters leave.
+    """
+
+    ids: Sequence[str]
+    wanted: Wanted
+    everything: bool
+
+    def check(self) -> None:
+        """
+        Refuse to guess.
+
+        Raises:
+            UsageError: Neither names nor all are meant, or both.
+        """
+        if bool(self.ids) == self.everything:
+            message = "name messages, or say --all (with --type, --endpoint, --reason)"
+            raise UsageError(message)
+
+    def of(self, letters: list[Letter]) -> list[str]:
+        """
+        Return the ids of the letters that are meant.
+
+        Raises:
+            UsageError: Some names are of no such letter, all of them at once.
+        """
+        known = [letter["message_id"] for letter in _filtered(letters, self.wanted)]
+        if self.everything:
+            return known
+        if unknown := [each for each in self.ids if each not in known]:
+            message = "\n".join(f"{each}: no such dead letter" for each in unknown)
+            raise UsageError(message)
+        return list(dict.fromkeys(self.ids))
+
+
+def _filtered(letters: list[Letter], wanted: Wanted) -> list[Letter]:
     return [
         letter
         for letter in letters
         if all(value in {None, letter[name]} for name, value in wanted.items())
     ]
-
-
-def _chosen(letters: list[Letter], message_ids: Sequence[str]) -> list[str]:
-    known = [letter["message_id"] for letter in letters]
-    if not message_ids:
-        return known
-    if unknown := [each for each in message_ids if each not in known]:
-        message = "\n".join(f"{each}: no such dead letter" for each in unknown)
-        raise UsageError(message)
-    return list(dict.fromkeys(message_ids))
 
 
 class _Operator:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from harness.clock import Clock
+from harness.clock import Clock, wait_set
 from harness.errors import OverloadedError, StoppingError
 
 
@@ -74,13 +74,7 @@ class WaitingCallers:
             How many were taken back.
         """
         self._is_stopping = True
-        timeout = self._clock.timeout(grace_s)
-        try:
-            async with timeout:
-                await self._idle.wait()
-        except TimeoutError:
-            if not timeout.expired():
-                raise
+        await wait_set(self._idle, clock=self._clock, timeout_s=grace_s)
         left = tuple(self._places)
         for place in left:
             place.reschedule(self._clock.monotonic())

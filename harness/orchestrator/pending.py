@@ -9,7 +9,7 @@ every so often in case the hint was lost or meant for another process.
 import asyncio
 from typing import Protocol
 
-from harness.clock import Clock
+from harness.clock import Clock, wait_set
 from harness.ids import ToolCallId
 from harness.stores import CallState, ToolCallRecord
 
@@ -72,18 +72,11 @@ class PendingCalls:
                 left_s = deadline_s - self._clock.monotonic()
                 if left_s <= 0:
                     return None
-                await self._wait_hint(hint, timeout_s=min(left_s, self._reread_s))
+                await wait_set(
+                    hint, clock=self._clock, timeout_s=min(left_s, self._reread_s)
+                )
         finally:
             waiting = self._waiting[tool_call_id]
             waiting.discard(hint)
             if not waiting:
                 del self._waiting[tool_call_id]
-
-    async def _wait_hint(self, hint: asyncio.Event, *, timeout_s: float) -> None:
-        timeout = self._clock.timeout(timeout_s)
-        try:
-            async with timeout:
-                await hint.wait()
-        except TimeoutError:
-            if not timeout.expired():
-                raise

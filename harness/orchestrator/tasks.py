@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from harness.clock import Clock
+from harness.clock import Clock, wait_set
 from harness.errors import OverloadedError, StoppingError
 
 ResultT = TypeVar("ResultT")
@@ -99,13 +99,7 @@ class OwnedTasks:
             How many tasks had to be cancelled.
         """
         self._is_stopping = True
-        timeout = self._clock.timeout(grace_s)
-        try:
-            async with timeout:
-                await self._idle.wait()
-        except TimeoutError:
-            if not timeout.expired():
-                raise
+        await wait_set(self._idle, clock=self._clock, timeout_s=grace_s)
         left = len(self._running)
         self._closing.set()
         return left

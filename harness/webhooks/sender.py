@@ -17,7 +17,7 @@ from typing import Final
 import aiohttp
 
 from harness.bus import EventBus
-from harness.clock import Clock
+from harness.clock import Clock, wait_set
 from harness.errors import StoreUnavailableError, check_options
 from harness.events import (
     WebhookAttemptStarted,
@@ -171,16 +171,13 @@ class WebhookSender:
         """
         self._is_stopping = True
         self.wake()
-        try:
-            async with self._clock.timeout(grace_s):
-                await self._ended.wait()
-        except TimeoutError:
-            cut_off = len(self._tasks)
-            for task in self._tasks:
-                task.cancel()
-            await self._ended.wait()
-            return cut_off
-        return 0
+        if await wait_set(self._ended, clock=self._clock, timeout_s=grace_s):
+            return 0
+        cut_off = len(self._tasks)
+        for task in self._tasks:
+            task.cancel()
+        await self._ended.wait()
+        return cut_off
 
     async def redeliver(self, message_id: MessageId) -> bool:
         """
@@ -269,13 +266,8 @@ class WebhookSender:
         return min(max(idle_s, 0.0), self._options.poll_s)
 
     async def _wait(self, idle_s: float) -> None:
-        if self._is_stopping:
-            return
-        try:
-            async with self._clock.timeout(idle_s):
-                await self._woken.wait()
-        except TimeoutError:
-            return
+        if not self._is_stopping:
+            await wait_set(self._woken, clock=self._clock, timeout_s=idle_s)
 
     def _start(self, tasks: asyncio.TaskGroup, claimed: ClaimedDelivery) -> None:
         self._in_flight[claimed.endpoint] += 1
