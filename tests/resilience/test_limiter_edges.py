@@ -345,3 +345,79 @@ async def test_a_pause_as_long_as_the_last_is_no_news(
     limiter.pause(4)
 
     assert [event.pause_s for event in recorder.of(RateLimiterPaused)] == [3, 4]
+
+
+async def test_a_call_in_a_pipeline_waits_behind_the_queue(
+    make_limiter: MakeLimiter, clock: LoopClock, bus: EventBus
+) -> None:
+    """
+    The short way is for when nobody waits: a small call does not pass a large one.
+    """
+    limiter = make_limiter(rate_per_s=1, burst=4)
+    limiter.acquire_nowait(cost=3)
+    pipeline = Pipeline(
+        "upstream",
+        strategies=[limiter],
+        classify=classify_error,
+        clock=clock,
+        bus=bus,
+    )
+
+    async def call(_attempt: Attempt) -> float:
+        return clock.monotonic() - started_s
+
+    started_s = clock.monotonic()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(limiter.acquire(cost=4))
+        await clock.sleep(0)
+        small = tasks.create_task(pipeline.execute(call, operation="chat"))
+
+    assert small.result() == pytest.approx(4)
+
+
+async def test_who_is_refused_makes_room_at_once(
+    make_limiter: MakeLimiter, clock: LoopClock
+) -> None:
+    """
+    A pause that is too long for one waiter is not too long for the next behind it.
+    """
+    limiter = make_limiter(rate_per_s=1, burst=4)
+    limiter.acquire_nowait(cost=4)
+    async with asyncio.TaskGroup() as tasks:
+        hasty = tasks.create_task(refused_after_s(limiter, cost=4, timeout_s=4.5))
+        patient = tasks.create_task(limiter.acquire(cost=1, timeout_s=6.5))
+        await clock.sleep(0)
+        limiter.pause(6)
+
+    assert hasty.result() == pytest.approx(6)
+    assert patient.result() == pytest.approx(6)
+
+
+async def test_a_pause_counts_in_a_queue_for_two_limits(
+    make_limiter: MakeLimiter, clock: LoopClock
+) -> None:
+    """
+    What was planned before the pause is planned again for who asks after it.
+    """
+    limiter = make_limiter(
+        rate_per_s=100, burst=100, token_rate_per_s=10, token_burst=100
+    )
+    limiter.acquire_nowait(tokens=100)
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(limiter.acquire(tokens=10))
+        await clock.sleep(0)
+        assert await refused_after_s(limiter, tokens=10, timeout_s=0) == 2
+        limiter.pause(7)
+        assert await refused_after_s(limiter, tokens=10, timeout_s=0) == 7
+
+    assert first.result() == pytest.approx(7)
+
+
+async def refused_after_s(limiter: RateLimiter, **asked: float) -> float:
+    """
+    Return when a refused call may ask again.
+    """
+    with pytest.raises(RateLimitedError) as caught:
+        await limiter.acquire(**asked)  # type: ignore[arg-type]
+    assert caught.value.retry_after_s is not None
+    return round(caught.value.retry_after_s, 6)
