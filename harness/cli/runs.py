@@ -30,13 +30,55 @@ from harness.clock import LoopClock
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from harness.bench import RunOptions
+    from harness.bench import Kill, RunOptions
     from harness.scenario import Scenario
 
+ScenariosArgument = Annotated[
+    list[str], typer.Argument(help="Files, or names that ship.")
+]
+TargetOption = Annotated[
+    str | None, typer.Option(help="URL of a service that runs already.")
+]
+CommandOption = Annotated[
+    str | None, typer.Option(help="Command that starts the service under test.")
+]
+ProfileOption = Annotated[Path | None, typer.Option(help="What that service promises.")]
+SeedOption = Annotated[
+    int | None,
+    typer.Option(min=0, max=2**63 - 1, help="Instead of the scenario's own."),
+]
 OutOption = Annotated[Path, typer.Option(help="Parent of the run's folder.")]
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", help="Also write the verdict here.")
+]
+JunitOption = Annotated[
+    Path | None, typer.Option("--junit", help="Also write it as JUnit XML here.")
+]
+MockPortOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=65535, help="A free one; 4010 with --target.", show_default=False
+    ),
+]
 KillAtOption = Annotated[
     list[str] | None,
     typer.Option(help="kill -9 the service at this scenario time, then restart it."),
+]
+RunDirOption = Annotated[Path | None, typer.Option(hidden=True)]
+VirtualOption = Annotated[
+    bool, typer.Option("--virtual", help="In virtual time, the same every time.")
+]
+KillOption = Annotated[
+    bool,
+    typer.Option(
+        "--kill", help="With --virtual: crash the service when the seed says."
+    ),
+]
+PrintEnvOption = Annotated[
+    bool,
+    typer.Option(
+        "--print-env", help="Print what to start a service with for --target."
+    ),
 ]
 
 TARGET_MOCK_PORT: Final = 4010
@@ -51,67 +93,33 @@ _END_TIMEOUT_S = 30.0
 
 @app.command()
 def run(  # noqa: PLR0913 - each is a word of the command line
-    scenarios: Annotated[list[str], typer.Argument(help="Files, or names that ship.")],
-    target: Annotated[
-        str | None, typer.Option(help="URL of a service that runs already.")
-    ] = None,
-    command: Annotated[
-        str | None, typer.Option(help="Command that starts the service under test.")
-    ] = None,
-    profile: Annotated[
-        Path | None, typer.Option(help="What that service promises.")
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(min=0, max=2**63 - 1, help="Instead of the scenario's own."),
-    ] = None,
+    scenarios: ScenariosArgument,
+    target: TargetOption = None,
+    command: CommandOption = None,
+    profile: ProfileOption = None,
+    seed: SeedOption = None,
     out: OutOption = Path("runs"),
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Also write the verdict here.")
-    ] = None,
-    junit_file: Annotated[
-        Path | None, typer.Option("--junit", help="Also write it as JUnit XML here.")
-    ] = None,
-    mock_port: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=65535, help="A free one; 4010 with --target.", show_default=False
-        ),
-    ] = None,
+    json_file: JsonOption = None,
+    junit_file: JunitOption = None,
+    mock_port: MockPortOption = None,
     kill_at: KillAtOption = None,
-    run_dir: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    run_dir: RunDirOption = None,
     *,
-    virtual: Annotated[
-        bool, typer.Option("--virtual", help="In virtual time, the same every time.")
-    ] = False,
-    kill: Annotated[
-        bool,
-        typer.Option(
-            "--kill", help="With --virtual: crash the service when the seed says."
-        ),
-    ] = False,
-    print_env: Annotated[
-        bool,
-        typer.Option(
-            "--print-env", help="Print what to start a service with for --target."
-        ),
-    ] = False,
+    virtual: VirtualOption = False,
+    kill: KillOption = False,
+    print_env: PrintEnvOption = False,
 ) -> None:
     """
     Run scenarios to a verdict.
     """
-    from harness.bench import Kill, RunOptions, load_profile, new_run_dir
+    from harness.bench import RunOptions, load_profile, new_run_dir
     from harness.scenario import load
 
     with every_mistake() as attempt:
         attempt(_check_subject, target, command, kill_at)
         real = {"--target": target, "--command": command, "--mock-port": mock_port}
         attempt(_check_virtual, real, virtual, kill)
-        kill_times_s = [
-            at_s
-            for text in kill_at or ()
-            for at_s in attempt(parse_duration, "--kill-at", text)
-        ]
+        kills = [at for text in kill_at or () for at in attempt(_kill, text)]
         loaded = [each for name in scenarios for each in attempt(load, name)]
         if virtual:
             _check_scenarios_are_virtual(attempt, loaded)
@@ -120,28 +128,28 @@ def run(  # noqa: PLR0913 - each is a word of the command line
     if print_env:
         _print_environment(loaded, seed=seed, target=target, mock_port=mock_port)
         return
+
+    def run_one(scenario: "Scenario") -> Mapping[str, Any]:
+        options = RunOptions(
+            run_dir=run_dir or new_run_dir(out, scenario.scenario, clock=LoopClock()),
+            seed=seed,
+            target_url=target,
+            command=command,
+            profile=next(iter(profiles), None),
+            mock_port=mock_port or (TARGET_MOCK_PORT if target else None),
+            kills=kills,
+            command_line=command_line(),
+        )
+        if virtual:
+            return _run_one_virtually(scenario, options, is_killed=kill)
+        return _run_one(scenario, options)
+
     results: list[Mapping[str, Any]] = []
     try:
-        for scenario in loaded:
-            options = RunOptions(
-                run_dir=run_dir
-                or new_run_dir(out, scenario.scenario, clock=LoopClock()),
-                seed=seed,
-                target_url=target,
-                command=command,
-                profile=next(iter(profiles), None),
-                mock_port=mock_port or (TARGET_MOCK_PORT if target else None),
-                kills=[Kill(at_s=at_s) for at_s in kill_times_s],
-                command_line=command_line(),
-            )
-            if virtual:
-                results.append(_run_one_virtually(scenario, options, is_killed=kill))
-            else:
-                results.append(_run_one(scenario, options))
+        results.extend(map(run_one, loaded))
     finally:
         # What was judged before somebody pressed Ctrl-C stays judged.
-        if results:
-            write_results(results, json_file=json_file, junit_file=junit_file)
+        write_results(results, json_file=json_file, junit_file=junit_file)
     raise typer.Exit(worst(str(summary["verdict"]) for summary in results))
 
 
@@ -238,6 +246,12 @@ def _check_subject(
     if kill_at and target is not None:
         message = "--kill-at needs a service that the bench started: use --command"
         raise UsageError(message)
+
+
+def _kill(text: str) -> "Kill":
+    from harness.bench import Kill
+
+    return Kill(at_s=parse_duration("--kill-at", text))
 
 
 def _check_virtual(

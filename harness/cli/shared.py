@@ -137,6 +137,8 @@ def write_results(
     """
     from harness.report import junit_xml, summary_json
 
+    if not summaries:
+        return
     if json_file is not None:
         whole = summaries[0] if len(summaries) == 1 else {"runs": list(summaries)}
         json_file.write_bytes(summary_json(whole))
