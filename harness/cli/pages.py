@@ -4,14 +4,23 @@ Commands that look at runs and at scenario files.
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness import __version__
-from harness.cli.shared import ExitCode, app, is_terminal, load_all, require_extra
+from harness.cli.shared import (
+    ExitCode,
+    app,
+    every_mistake,
+    is_terminal,
+    require_extra,
+)
 from harness.clock import LoopClock
 from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.scenario import Document, Scenario
 
 scenario_app = typer.Typer(help="Check scenario files.", no_args_is_help=True)
 app.add_typer(scenario_app, name="scenario")
@@ -103,18 +112,25 @@ def scenario_check(files: Annotated[list[str], typer.Argument()]) -> None:
     """
     from harness.scenario import lint
 
-    loaded = load_all(files)
+    with every_mistake() as attempt:
+        read = [each for name in files for each in attempt(_read, name)]
     has_errors = False
-    for scenario in loaded:
+    for document, scenario in read:
         findings = lint(scenario)
         for finding in findings:
-            typer.echo(
-                f"{scenario.scenario}: {finding.severity}: {finding.message}", err=True
-            )
+            message = f"{finding.severity}: {finding.message}"
+            typer.echo(document.mistake(finding.path, message), err=True)
             has_errors = has_errors or finding.severity == "error"
         if not findings:
             typer.echo(f"{scenario.scenario}: fine")
     raise typer.Exit(ExitCode.USAGE if has_errors else ExitCode.PASSED)
+
+
+def _read(name: str) -> "tuple[Document, Scenario]":
+    from harness.scenario import find, parse, read_document
+
+    document = read_document(find(name))
+    return document, parse(document)
 
 
 @scenario_app.command("schema")

@@ -133,6 +133,37 @@ def test_every_mistake_is_listed_at_once(command: Command, tmp_path: Path) -> No
         assert needle in said.err
 
 
+def test_what_is_probably_not_meant_has_its_place_too(
+    command: Command, tmp_path: Path
+) -> None:
+    """
+    A lint finding is told with file, line and column, and only an error ends with 2.
+    """
+    (tmp_path / "odd.yaml").write_text(
+        "scenario: odd\n"
+        "title: It can be read, and says little.\n"
+        "upstream:\n"
+        "  faults:\n"
+        "    - {fault: status, status: 503}\n"
+        "workload:\n"
+        "  - {arrivals: 10/s, for: 10s, send: {message: hi}}\n"
+        "expect:\n"
+        "  - {metric: webhooks.lost, is: 0}\n"
+    )
+
+    odd = command("scenario", "check", "odd.yaml", "demo")
+    (tmp_path / "odd.yaml").write_text(
+        (tmp_path / "odd.yaml").read_text().replace("is: 0", "from: 20s, is: 0")
+    )
+    wrong = command("scenario", "check", "odd.yaml")
+
+    assert odd.exit_code == 0
+    assert "odd.yaml:5:7: upstream.faults[0]: warning: no expectation" in odd.err
+    assert odd.out == "demo: fine\n"
+    assert wrong.exit_code == 2
+    assert "odd.yaml:9:29: expect[0].from: error: begins at 20s" in wrong.err
+
+
 def test_the_environment_of_a_service_to_judge_is_printed(command: Command) -> None:
     """
     What ``--command`` would be given can be given by hand, for ``--target``.
