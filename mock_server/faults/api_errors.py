@@ -34,9 +34,23 @@ class ApiFault(Fault):
     breaks_answer: ClassVar[bool] = True
 
 
-class ContextLengthExceeded(ApiFault):
+class ModelFault(ApiFault):
+    """
+    Base of the errors of a model: requests that ask none are spared.
+    """
+
+    def fits(self, reply: Any, context: FaultContext) -> bool:
+        """
+        Say whether a model is asked.
+        """
+        return bool(context.asked.model) and super().fits(reply, context)
+
+
+class ContextLengthExceeded(ModelFault):
     """
     Answers 400 ``context_length_exceeded``: the prompt does not fit.
+
+    Requests that name no model are spared.
     """
 
     name: ClassVar[str] = "context_length_exceeded"
@@ -76,9 +90,11 @@ class ContextLengthExceeded(ApiFault):
         )
 
 
-class ModelNotFound(ApiFault):
+class ModelNotFound(ModelFault):
     """
     Answers that the model does not exist, or that the account may not use it.
+
+    Requests that name no model are spared.
     """
 
     name: ClassVar[str] = "model_not_found"

@@ -56,6 +56,9 @@ with their draws.
 
 Where a fault cannot change anything (a plain answer has no events, a reply without
 calls has no arguments) it neither hits nor counts.
+
+What each leaves of an answer on the wire, for a text and for a call, plain and streamed,
+stands in `tests/mock_server/faults/matrix.txt`, which a test compares with the raw bytes.
 """
 
 

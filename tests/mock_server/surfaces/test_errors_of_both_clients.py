@@ -57,6 +57,11 @@ STREAMED: Final[dict[str, Ask]] = {
     ),
 }
 ASKS: Final = {**PLAIN, **STREAMED}
+ASKS_OF_MODELS: Final = {
+    name: ask
+    for name, ask in ASKS.items()
+    if name.split()[0] in {"chat", "response", "embedding", "completion"}
+}
 
 
 def blocked(client: openai.OpenAI, ask: Ask) -> Exception | None:
@@ -193,15 +198,28 @@ async def test_errors_with_a_name() -> None:
         "invalid_api_key": (401, "invalid_api_key"),
         "server_overloaded": (503, None),
     }
+    of_models = {"context_length_exceeded", "model_not_found"}
     async with pair_of(SCRIPT) as pair:
         for fault, (status, code) in named.items():
-            errors = await pair.errors_under(ASKS, fault)
+            asks = ASKS_OF_MODELS if fault in of_models else ASKS
+            errors = await pair.errors_under(asks, fault)
             for name, error in errors.items():
                 # Of the Responses API an unknown model is a bad request.
                 of_responses = name.startswith("response")
                 wanted = 400 if of_responses and status == 404 else status
                 assert isinstance(error, openai.APIStatusError), (name, error)
                 assert (error.status_code, error.code) == (wanted, code), name
+
+
+async def test_errors_of_models_spare_all_else() -> None:
+    """
+    Where no model is asked, no model can be missing.
+    """
+    asks = {name: PLAIN[name] for name in ("models", "files", "conversation")}
+    async with pair_of(SCRIPT) as pair:
+        errors = await pair.errors_under(asks, "model_not_found")
+
+    assert set(errors.values()) == {None}
 
 
 @pytest.mark.parametrize(
