@@ -10,6 +10,7 @@ from pathlib import Path
 from mock_server.faults import describe_catalogue
 from mock_server.options import DEFAULT_HOST, DEFAULT_PORT, MockOptions, OptionsError
 from mock_server.serving import EXIT_PASSED, EXIT_USAGE, check, serve
+from mock_server.tokens import ESTIMATE, TOKENIZERS
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -51,6 +52,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--control-token", metavar="T")
     parser.add_argument(
+        "--tokenizer",
+        choices=TOKENIZERS,
+        default=ESTIMATE,
+        help="what counts tokens; all but the estimate need the package bpe-openai",
+    )
+    parser.add_argument(
         "--speed", type=float, default=1.0, metavar="X", help="divides all latencies"
     )
     parser.add_argument(
@@ -90,7 +97,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OptionsError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a mistake of the user
         return EXIT_USAGE
-    return serve(options, script_file=given.script, workers=given.workers)
+    return serve(
+        options,
+        script_file=given.script,
+        workers=given.workers,
+        tokenizer=given.tokenizer,
+    )
 
 
 if __name__ == "__main__":

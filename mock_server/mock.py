@@ -25,6 +25,7 @@ from mock_server.surfaces.tool_backend import ToolBackend
 from mock_server.surfaces.webhook_emitter import EmitterOptions, WebhookEmitter
 from mock_server.surfaces.webhook_endpoint import PATH_PREFIX as WEBHOOKS_PREFIX
 from mock_server.surfaces.webhook_endpoint import WebhookEndpoint
+from mock_server.tokens import TOKENIZER
 from mock_server.upstream import Upstream
 from mock_server.version import VERSION
 
@@ -153,6 +154,7 @@ class Mock:
             "status": "ok",
             "version": VERSION,
             "seed": core.draws.seed,
+            "tokenizer": TOKENIZER.name,
             "scenario_s": core.time.elapsed_s if core.time.is_started else None,
             "holds": {
                 "worlds": len(core.worlds),

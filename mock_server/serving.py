@@ -18,6 +18,7 @@ from mock_server.injector import NoSecondListenerError, TooManyFaultsError
 from mock_server.options import MockOptions
 from mock_server.reloading import ScriptWatch, Stamp, stamp_of
 from mock_server.script import MockScript, load_script, script_of, seed_of
+from mock_server.tokens import ESTIMATE, TOKENIZER, NoTablesError
 from mock_server.workers import WorkerError, refusal_of
 
 EXIT_PASSED = 0
@@ -33,6 +34,7 @@ def serve(
     *,
     script_file: Path | None = None,
     workers: int = 1,
+    tokenizer: str = ESTIMATE,
     output: TextIO | None = None,
     errors: TextIO | None = None,
 ) -> int:
@@ -45,6 +47,7 @@ def serve(
         options: Everything but the script.
         script_file: A script, or a whole scenario; taken again when it changes.
         workers: How many processes share the work; all state is in this one.
+        tokenizer: What counts the tokens of everything that this process serves.
         output: By default standard output.
         errors: By default standard error.
     """
@@ -59,13 +62,14 @@ def serve(
     script = None
     stamp: Stamp = None
     try:
+        TOKENIZER.use(tokenizer)
         if script_file is not None:
             stamp = stamp_of(script_file)
             document = read_document(script_file)
             script = script_of(document)
             if options.seed is None:
                 options = replace(options, seed=seed_of(document))
-    except DocumentError as error:
+    except (DocumentError, NoTablesError) as error:
         print(error, file=errors)
         return EXIT_USAGE
     try:
