@@ -421,3 +421,35 @@ async def refused_after_s(limiter: RateLimiter, **asked: float) -> float:
         await limiter.acquire(**asked)  # type: ignore[arg-type]
     assert caught.value.retry_after_s is not None
     return round(caught.value.retry_after_s, 6)
+
+
+async def test_a_peer_with_less_left_times_the_queue_again(
+    make_limiter: MakeLimiter, clock: LoopClock
+) -> None:
+    """
+    Who would now wait too long is told at once, and the next one waits longer.
+    """
+    limiter = make_limiter(rate_per_s=1, burst=10)
+    limiter.acquire_nowait(cost=7)
+    async with asyncio.TaskGroup() as tasks:
+        hasty = tasks.create_task(refused_after_s(limiter, cost=5, timeout_s=3))
+        patient = tasks.create_task(limiter.acquire(cost=4))
+        await clock.sleep(0)
+        limiter.resync(requests=0)
+        await clock.sleep(0)
+        assert hasty.done()
+
+    assert hasty.result() == 5
+    assert patient.result() == pytest.approx(4)
+
+
+async def test_a_call_without_tokens_takes_none(make_limiter: MakeLimiter) -> None:
+    """
+    The second limit is only for who says what it costs there.
+    """
+    limiter = make_limiter(token_rate_per_s=10, token_burst=5)
+    for _ in range(10):
+        limiter.acquire_nowait()
+        assert await limiter.acquire() == 0
+
+    limiter.acquire_nowait(tokens=5)
