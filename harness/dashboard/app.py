@@ -73,6 +73,7 @@ class DashboardApp(App[None]):
         Binding("F", "stop_faults", "stop all faults"),
         Binding("k", "keep", "keep open"),
         Binding("q", "quit", "quit"),
+        Binding("ctrl+c", "quit", "quit", show=False, priority=True),
     ]
 
     def __init__(

@@ -121,6 +121,21 @@ async def test_an_unreachable_mock_is_said_and_survived(run_dir: Path) -> None:
         assert any("cannot be reached" in each.message for each in app._notifications)
 
 
+@pytest.mark.parametrize("key", ["q", "ctrl+c"])
+async def test_a_key_leaves(key: str, run_dir: Path) -> None:
+    """
+    Ctrl-C leaves as everywhere else, also while the palette is open.
+    """
+    app = DashboardApp(RunFolder(run_dir))
+    async with app.run_test() as pilot:
+        if key == "ctrl+c":
+            await pilot.press("ctrl+p")
+        await pilot.press(key)
+        await pilot.pause()
+
+        assert not app.is_running or app._exit
+
+
 async def test_painting_survives_palette_resizing_and_the_end(run_dir: Path) -> None:
     """
     The timer may fire with another screen on top, at another size, and after the last.
