@@ -18,7 +18,7 @@ from mock_server.injector import NoSecondListenerError, TooManyFaultsError
 from mock_server.options import MockOptions
 from mock_server.reloading import ScriptWatch, Stamp, stamp_of
 from mock_server.script import MockScript, load_script, script_of, seed_of
-from mock_server.tokens import ESTIMATE, TOKENIZER, NoTablesError
+from mock_server.tokens import ESTIMATE, TOKENIZER, NoTokenizerError
 from mock_server.workers import WorkerError, refusal_of
 
 EXIT_PASSED = 0
@@ -69,7 +69,7 @@ def serve(
             script = script_of(document)
             if options.seed is None:
                 options = replace(options, seed=seed_of(document))
-    except (DocumentError, NoTablesError) as error:
+    except (DocumentError, NoTokenizerError) as error:
         print(error, file=errors)
         return EXIT_USAGE
     try:

@@ -110,16 +110,20 @@ class Encoding:
         return numbers
 
 
-class NoTablesError(Exception):
+class NoTokenizerError(Exception):
     """
-    The package that has the tables is not installed.
+    There is no such tokenizer, or the package that has its tables is not installed.
     """
 
     def __init__(self, name: str) -> None:
-        super().__init__(
-            f"tokenizer {name} needs the package bpe-openai, which brings its tables "
-            "along; without it there is only 'estimate'"
-        )
+        if name in TOKENIZERS:
+            reason = (
+                "needs the package bpe-openai, which brings its tables along; "
+                f"without it there is only {ESTIMATE!r}"
+            )
+        else:
+            reason = f"is none of {', '.join(TOKENIZERS)}"
+        super().__init__(f"tokenizer {name} {reason}")
 
 
 class ChosenTokenizer:
@@ -135,14 +139,16 @@ class ChosenTokenizer:
         Count with this one from here on.
 
         Raises:
-            NoTablesError: It is not to be had.
+            NoTokenizerError: It is not to be had.
         """
         chosen: Tokenizer = Estimate()
+        if name not in TOKENIZERS:
+            raise NoTokenizerError(name)
         if name != ESTIMATE:
             try:
                 tables = import_module("bpe_openai")
             except ImportError as error:
-                raise NoTablesError(name) from error
+                raise NoTokenizerError(name) from error
             chosen = Encoding(tables.get_encoding(name))
         self.name = name
         self.count = chosen.count

@@ -31,7 +31,13 @@ def mock(  # noqa: PLR0913 - a flag each
     seed: Annotated[
         int | None, typer.Option(help="By default the scenario's own.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1)] = 1,
+    workers: Annotated[
+        int, typer.Option(help="Processes that share the work of one mock.")
+    ] = 1,
+    tokenizer: Annotated[
+        str,
+        typer.Option(help="estimate; with bpe-openai also o200k_base, cl100k_base."),
+    ] = "estimate",
     service_url: Annotated[
         str | None, typer.Option(help="Where webhooks to the service go.")
     ] = None,
@@ -77,7 +83,9 @@ def mock(  # noqa: PLR0913 - a flag each
         )
     except MockOptionsError as error:
         raise UsageError(str(error)) from error
-    raise typer.Exit(serve_mock(options, script_file=script, workers=workers))
+    raise typer.Exit(
+        serve_mock(options, script_file=script, workers=workers, tokenizer=tokenizer)
+    )
 
 
 def _settings(file: Path) -> "ServiceSettings":

@@ -90,4 +90,6 @@ def test_a_tokenizer_without_its_tables_is_refused(
 
     assert serve(MockOptions(port=0), tokenizer="o200k_base") == 2
     assert "needs the package bpe-openai" in capsys.readouterr().err
+    assert serve(MockOptions(port=0), tokenizer="words") == 2
+    assert "words is none of estimate, o200k_base" in capsys.readouterr().err
     assert TOKENIZER.name == "estimate"
