@@ -104,34 +104,40 @@ def _settings(file: Path) -> "ServiceSettings":
     return load_settings(file)
 
 
+_Settings = Annotated[
+    Path | None, typer.Option(help="YAML, in the words of a scenario's `service`.")
+]
+_Host = Annotated[
+    str | None, typer.Option(help="Address to listen on; 127.0.0.1 by default.")
+]
+_Port = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=65535, help="8000 by default; 0 takes a free one and prints it."
+    ),
+]
+_Store = Annotated[
+    str | None,
+    typer.Option(
+        help="sqlite:///PATH or redis://…; a SQLite file under DATA_DIR by default."
+    ),
+]
+_Workers = Annotated[
+    int, typer.Option(min=1, help="More than one needs a store on Redis.")
+]
+_AdminToken = Annotated[
+    str | None, typer.Option(help="What operators have to show, needed off loopback.")
+]
+
+
 @app.command()
 def serve(
-    settings: Annotated[
-        Path | None,
-        typer.Option(help="YAML, in the words of a scenario's `service`."),
-    ] = None,
-    host: Annotated[
-        str | None, typer.Option(help="Address to listen on; 127.0.0.1 by default.")
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=65535, help="8000 by default; 0 takes a free one and prints it."
-        ),
-    ] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(
-            help="sqlite:///PATH or redis://…; a SQLite file under DATA_DIR by default."
-        ),
-    ] = None,
-    workers: Annotated[
-        int, typer.Option(min=1, help="More than one needs a store on Redis.")
-    ] = 1,
-    admin_token: Annotated[
-        str | None,
-        typer.Option(help="What operators have to show, needed off loopback."),
-    ] = None,
+    settings: _Settings = None,
+    host: _Host = None,
+    port: _Port = None,
+    store: _Store = None,
+    workers: _Workers = 1,
+    admin_token: _AdminToken = None,
 ) -> None:
     """
     Serve the reference service alone.

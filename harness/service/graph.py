@@ -103,31 +103,7 @@ class Service:
         self.pending = PendingCalls(
             store=self.store, clock=clock, reread_s=options.reread_s
         )
-        self.receiver = WebhookReceiver(
-            store=self.store,
-            secrets=self._secrets,
-            messages=self._messages,
-            clock=clock,
-            bus=bus,
-            on_resolved=lambda call: self.pending.notify(call.tool_call_id),
-            on_enqueued=self._wake_sender,
-            options=settings.webhook.receiver_options(),
-        )
-        self.sweeper = Sweeper(
-            store=self.store,
-            pending=self.pending,
-            pending_timeout_s=settings.tools.pending_timeout,
-            on_enqueued=self._wake_sender,
-            clock=clock,
-            bus=bus,
-        )
-        self.approver = SampleApprover(
-            session=outside.tools,
-            secrets=self._secrets,
-            receiver_url=lambda: f"{self.url}{settings.webhook.receive_path}",
-            clock=clock,
-            ids=ids,
-        )
+        self._make_webhooks()
         self.registry = ToolRegistry(
             clock=clock, result_bytes_max=settings.limits.result_bytes_max
         )
@@ -189,6 +165,37 @@ class Service:
             ids=self._ids,
             bus=self.bus,
             options=webhook.sender_options(),
+        )
+
+    def _make_webhooks(self) -> None:
+        """
+        Make who takes results in, who ends calls without one, and who sends samples.
+        """
+        settings, clock = self.settings, self._clock
+        self.receiver = WebhookReceiver(
+            store=self.store,
+            secrets=self._secrets,
+            messages=self._messages,
+            clock=clock,
+            bus=self.bus,
+            on_resolved=lambda call: self.pending.notify(call.tool_call_id),
+            on_enqueued=self._wake_sender,
+            options=settings.webhook.receiver_options(),
+        )
+        self.sweeper = Sweeper(
+            store=self.store,
+            pending=self.pending,
+            pending_timeout_s=settings.tools.pending_timeout,
+            on_enqueued=self._wake_sender,
+            clock=clock,
+            bus=self.bus,
+        )
+        self.approver = SampleApprover(
+            session=self._outside.tools,
+            secrets=self._secrets,
+            receiver_url=lambda: f"{self.url}{settings.webhook.receive_path}",
+            clock=clock,
+            ids=self._ids,
         )
 
     def _register_tools(self) -> Callable[[str], ToolFunction | None]:
