@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from harness.settings import ServiceSettings
 
 
+_ControlPort = Annotated[
+    int | None,
+    typer.Option(min=0, max=65535, help="A second listener: control, tools, webhooks."),
+]
+_Tokenizer = Annotated[
+    str, typer.Option(help="estimate; with bpe-openai also o200k_base, cl100k_base.")
+]
+
+
 @app.command()
 def mock(  # noqa: PLR0913 - a flag each
     script: Annotated[
@@ -22,22 +31,14 @@ def mock(  # noqa: PLR0913 - a flag each
     ] = None,
     host: Annotated[str, typer.Option()] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 4010,
-    control_port: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=65535, help="A second listener: control, tools, webhooks."
-        ),
-    ] = None,
+    control_port: _ControlPort = None,
     seed: Annotated[
         int | None, typer.Option(help="By default the scenario's own.")
     ] = None,
     workers: Annotated[
         int, typer.Option(help="Processes that share the work of one mock.")
     ] = 1,
-    tokenizer: Annotated[
-        str,
-        typer.Option(help="estimate; with bpe-openai also o200k_base, cl100k_base."),
-    ] = "estimate",
+    tokenizer: _Tokenizer = "estimate",
     service_url: Annotated[
         str | None, typer.Option(help="Where webhooks to the service go.")
     ] = None,
