@@ -7,10 +7,8 @@ import re
 from contextlib import redirect_stdout
 from pathlib import Path
 
-import yaml
-
 from harness import events
-from harness.settings import ServiceSettings
+from harness.scenario import load_settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "resilience.md").read_text(
     encoding="utf-8"
@@ -40,13 +38,14 @@ def test_the_example_runs() -> None:
     ]
 
 
-def test_the_settings_are_taken() -> None:
+def test_the_settings_are_taken(tmp_path: Path) -> None:
     """
     The settings on the page switch on what the page says.
     """
-    settings = ServiceSettings.model_validate(yaml.safe_load(block("yaml")))
+    file = tmp_path / "settings.yaml"
+    file.write_text(block("yaml"), encoding="utf-8")
 
-    options = settings.pipeline_options()
+    options = load_settings(file).pipeline_options()
 
     assert options.circuit_breaker is not None
     assert options.circuit_breaker.slow_ratio == 0.8
