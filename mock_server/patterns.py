@@ -6,6 +6,7 @@ groups, alternatives, repetitions, anchors. Look-arounds and back references are
 """
 
 import re
+import warnings
 from typing import Final
 
 _TEXT_MAX: Final = 10_000
@@ -129,7 +130,10 @@ class _Reader:
         while (character := self._take()) != "]":
             if character == "\\":
                 self._take()
-        allowed = re.compile(self._pattern[start : self._at])
+        with warnings.catch_warnings():
+            # Of brackets in brackets Python warns; the pattern is not ours to mend.
+            warnings.simplefilter("ignore", FutureWarning)
+            allowed = re.compile(self._pattern[start : self._at])
         found = next((c for c in _CANDIDATES if allowed.fullmatch(c)), None)
         if found is None:
             raise _UnknownError
