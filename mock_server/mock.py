@@ -222,7 +222,7 @@ class Mock:
 
         Only a fault and a body that is still to come need a task to run in.
         """
-        path = _AT_ONCE.get(http.path)
+        path = _AT_ONCE.get(http.raw_path)
         if path is None or len(self.core.injector):
             return None
         return self._exchange.serve(http, self._surface_at(http.method, path), path)

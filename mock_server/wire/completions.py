@@ -2,7 +2,7 @@
 A plain Chat Completions answer.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -34,6 +34,46 @@ def completion_value(reply: Reply) -> dict[str, Any]:
         "service_tier": "default",
         "system_fingerprint": reply.system_fingerprint,
     }
+
+
+_TEXT_ONLY: Final = (
+    b'{"id":%b,"object":"chat.completion","created":%d,"model":%b,"choices":[{"index":0,'
+    b'"message":{"role":"assistant","content":%b,"refusal":null,"annotations":[]},'
+    b'"logprobs":null,"finish_reason":%b}],"usage":{"prompt_tokens":%d,'
+    b'"completion_tokens":%d,"total_tokens":%d,"prompt_tokens_details":'
+    b'{"cached_tokens":0,"audio_tokens":0},"completion_tokens_details":'
+    b'{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,'
+    b'"rejected_prediction_tokens":0}},"service_tier":"default",'
+    b'"system_fingerprint":%b}'
+)
+
+
+def completion_body(reply: Reply) -> bytes:
+    """
+    Return the body.
+
+    Most are one text and nothing else: they are filled in, which takes half the time.
+    """
+    if (
+        reply.text is None
+        or reply.tool_calls
+        or reply.others
+        or reply.refusal is not None
+        or reply.top_logprobs is not None
+    ):
+        return orjson.dumps(completion_value(reply))
+    usage = reply.usage
+    return _TEXT_ONLY % (
+        orjson.dumps(reply.id),
+        reply.created_s,
+        orjson.dumps(reply.model),
+        orjson.dumps(reply.text),
+        orjson.dumps(reply.finish_reason),
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.prompt_tokens + usage.completion_tokens,
+        orjson.dumps(reply.system_fingerprint),
+    )
 
 
 def message_value(choice: Choice) -> dict[str, Any]:
@@ -94,7 +134,7 @@ def completion_plan(reply: Reply, *, request_id: str) -> Plan:
     """
     Return the answer: it all leaves at once, after the time to the first token.
     """
-    body = orjson.dumps(completion_value(reply))
+    body = completion_body(reply)
     headers = (
         JSON_CONTENT,
         ("content-length", str(len(body))),

@@ -70,3 +70,16 @@ def test_a_draw_is_the_same_for_ever() -> None:
     """
     assert draw(7, "fault", "upstream.faults.0", 3) == 0.8548821286406774
     assert mint(7, "call_", "a", 1) == "call_Ls6dKj0ofImbc8e9fbpbQ76A"
+
+
+def test_ids_that_are_minted_in_a_row_are_those_of_their_keys() -> None:
+    """
+    What mints the ids of numbers gives what is minted for each of them.
+    """
+    draws = Draws(7)
+    mint = draws.minting_hex("req_", "request")
+
+    numbers = (1, 9, 10, 123_456)
+    assert [mint(n) for n in numbers] == [
+        draws.mint_hex("req_", "request", n) for n in numbers
+    ]

@@ -2,6 +2,9 @@
 Answers leave byte for byte as the API sends them.
 """
 
+import orjson
+import pytest
+
 from mock_server.wire import (
     ApiError,
     Choice,
@@ -22,6 +25,7 @@ from mock_server.wire import (
     mask_key,
     scripted_error,
 )
+from mock_server.wire.completions import completion_body, completion_value
 
 START = '{"id":"chatcmpl-1","object":"chat.completion","created":7,"model":"gpt-4o","choices":['
 END = (
@@ -395,3 +399,18 @@ def test_keys_are_masked() -> None:
     """
     assert mask_key("sk-abcdefghijklmnopyz") == "sk-ab***yz"
     assert mask_key("short") == "*****"
+
+
+@pytest.mark.parametrize("finish_reason", ["stop", "length", None])
+@pytest.mark.parametrize(
+    "text", ["", "hello", 'say "hi"\\\n\t\x00', "grüße 😀 %d %b", "</script>\u2028"]
+)
+def test_a_text_is_filled_in_as_the_encoder_writes_it(
+    text: str, finish_reason: str
+) -> None:
+    """
+    The short way for replies of one text gives the very bytes of the long one.
+    """
+    reply = reply_of(text=text, finish_reason=finish_reason)
+
+    assert completion_body(reply) == orjson.dumps(completion_value(reply))
