@@ -288,18 +288,22 @@ async def test_who_is_refused_makes_room_at_once(
     make_limiter: MakeLimiter, clock: LoopClock
 ) -> None:
     """
-    A pause that is too long for one waiter is not too long for the next behind it.
+    A pause that is too long for one waiter need not be so for the next behind it.
     """
     limiter = make_limiter(rate_per_s=1, burst=4)
     limiter.acquire_nowait(cost=4)
     async with asyncio.TaskGroup() as tasks:
         hasty = tasks.create_task(refused_after_s(limiter, cost=4, timeout_s=4.5))
-        patient = tasks.create_task(limiter.acquire(cost=1, timeout_s=6.5))
+        patient = tasks.create_task(limiter.acquire(cost=1, timeout_s=9.5))
+        hopeless = tasks.create_task(refused_after_s(limiter, cost=4, timeout_s=9.5))
         await clock.sleep(0)
-        limiter.pause(6)
+        limiter.pause(9)
+        await clock.sleep(0)
+        assert hopeless.done()
 
-    assert hasty.result() == pytest.approx(6)
-    assert patient.result() == pytest.approx(6)
+    assert hasty.result() == pytest.approx(9)
+    assert hopeless.result() == pytest.approx(10)
+    assert patient.result() == pytest.approx(9)
 
 
 async def test_a_pause_counts_in_a_queue_for_two_limits(
@@ -424,3 +428,26 @@ async def test_no_timer_stays_behind_a_waiter_that_left(
 
     assert timer.cancelled()
     assert limiter._timer is None
+
+
+async def test_who_does_not_wait_gets_nothing_while_others_do(
+    make_limiter: MakeLimiter, clock: LoopClock
+) -> None:
+    """
+    In the very moment in which the queue is due it still goes first.
+    """
+    limiter = make_limiter(rate_per_s=1, burst=4)
+    refused = []
+
+    def ask() -> None:
+        with pytest.raises(RateLimitedError) as caught:
+            limiter.acquire_nowait()
+        refused.append(caught.value.retry_after_s)
+
+    limiter.pause(2)
+    # Set before the timer of the queue, and due at the same time.
+    asyncio.get_running_loop().call_at(clock.monotonic() + 2, ask)
+    assert await limiter.acquire() == pytest.approx(2)
+
+    assert refused == [0.0]
+    assert limiter.granted_permits == 1
