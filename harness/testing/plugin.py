@@ -34,6 +34,7 @@ MARKER: Final = "virtual_time"
 _MARKER_OPTIONS: Final = frozenset({"seed", "latency_s", "steps_max"})
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+Collected = pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None
 
 _SEEDED: Final = frozenset({MARKER, "randomness"})
 """Fixtures that make a test depend on its seed."""
@@ -81,6 +82,32 @@ def pytest_asyncio_loop_factories(
     return others or {"asyncio": asyncio.new_event_loop}
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, object, object]:
+    """
+    Let pytest-asyncio ask for our loop, in its strict mode too.
+
+    It decides about the loop when this hook is called, from marks of the definition.
+    """
+    _leave_to_asyncio(metafunc.definition)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_pycollect_makeitem() -> Generator[None, Collected, Collected]:
+    """
+    Let pytest-asyncio run what wants virtual time, in its strict mode too.
+
+    It decides about an item when it was made, from marks of the item: being the
+    innermost of the wrappers, this one comes before that.
+    """
+    made = yield
+    for item in made if isinstance(made, list) else [made]:
+        if isinstance(item, pytest.Function):
+            _leave_to_asyncio(item)
+    return made
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """
@@ -110,6 +137,15 @@ def pytest_runtest_makereport(
         again = f"pytest --harness-seed={_seed_of(item)} '{item.nodeid}'"
         report.sections.append(("seed", f"the same run again: {again}"))
     return report
+
+
+def _leave_to_asyncio(item: pytest.Function) -> None:
+    has_asyncio = item.config.hook.pytest_asyncio_loop_factories.has_spec()
+    is_marked = item.get_closest_marker("asyncio") is not None
+    if not has_asyncio or is_marked or not _is_virtual(item):
+        return
+    if inspect.iscoroutinefunction(item.obj):
+        item.add_marker(pytest.mark.asyncio)
 
 
 def _is_virtual(item: pytest.Item) -> bool:

@@ -155,6 +155,79 @@ def test_factories_of_others_are_kept(session: pytest.Pytester) -> None:
     session.runpytest_subprocess().assert_outcomes(passed=2)
 
 
+def test_the_marker_is_enough_in_strict_mode(session: pytest.Pytester) -> None:
+    """
+    In the strict mode of pytest-asyncio a test needs no second marker, nor a fixture.
+    """
+    session.makepyfile(
+        """
+        import asyncio
+        import pytest
+        from harness.testing import SimLoop
+
+        @pytest.mark.virtual_time
+        async def test_marked(clock):
+            await asyncio.sleep(3600)
+            assert isinstance(asyncio.get_running_loop(), SimLoop)
+
+        async def test_asks(virtual_time):
+            assert asyncio.get_running_loop() is virtual_time
+
+        @pytest.mark.asyncio
+        @pytest.mark.virtual_time
+        async def test_marked_twice():
+            await asyncio.sleep(3600)
+
+        class TestMethods:
+            @pytest.mark.virtual_time
+            @pytest.mark.parametrize("pause_s", [1, 3600])
+            async def test_method(self, pause_s):
+                await asyncio.sleep(pause_s)
+
+        @pytest.mark.virtual_time
+        def test_sync():
+            pass
+        """
+    )
+
+    result = session.runpytest_subprocess("-o", "asyncio_mode=strict")
+
+    result.assert_outcomes(passed=6)
+
+
+def test_processes_of_xdist_share_nothing(session: pytest.Pytester) -> None:
+    """
+    Several processes run tests in virtual time, with the seeds that one process gives.
+    """
+    session.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.virtual_time
+        @pytest.mark.parametrize("number", range(4))
+        async def test_it(number, clock, recorder, randomness):
+            assert recorder.events == []
+            await clock.sleep(3600)
+            print("seed", randomness.seed)
+            assert False
+        """
+    )
+
+    # pytest-xdist gives its processes the words of the first one.
+    result = session.runpytest_subprocess("-p", "xdist.plugin", "-n", "2")
+    alone = session.runpytest_subprocess()
+
+    for each in (result, alone):
+        each.assert_outcomes(failed=4)
+    seeds, seeds_alone = (
+        {line for line in each.outlines if line.startswith("seed ")}
+        for each in (result, alone)
+    )
+    assert seeds == seeds_alone
+    assert len(seeds) == 1
+    result.stdout.fnmatch_lines(["the same run again: pytest --harness-seed=*"])
+
+
 def test_works_without_pytest_asyncio(session: pytest.Pytester) -> None:
     """
     Where pytest-asyncio is not at hand, sync tests have fixtures and decorator.
