@@ -451,3 +451,19 @@ async def test_who_does_not_wait_gets_nothing_while_others_do(
 
     assert refused == [0.0]
     assert limiter.granted_permits == 1
+
+
+async def test_a_grant_at_the_last_moment_is_in_time(
+    make_limiter: MakeLimiter, clock: LoopClock
+) -> None:
+    """
+    A pause that ends when the patience of a waiter does costs it nothing.
+    """
+    limiter = make_limiter(rate_per_s=1, burst=1)
+    limiter.acquire_nowait()
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(limiter.acquire(timeout_s=6))
+        await clock.sleep(0)
+        limiter.pause(6)
+
+    assert waiting.result() == pytest.approx(6)
