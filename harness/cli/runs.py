@@ -23,6 +23,7 @@ from harness.cli.shared import (
     has_extra,
     is_terminal,
     parse_duration,
+    say,
     worst,
     write_results,
 )
@@ -206,7 +207,7 @@ def _print_environment(
 def _run_one(scenario: "Scenario", options: "RunOptions") -> Mapping[str, Any]:
     from harness.bench import run_in_foreground
 
-    result = run_in_foreground(scenario, options, clock=LoopClock(), say=typer.echo)
+    result = run_in_foreground(scenario, options, clock=LoopClock(), say=say)
     return result.summary
 
 
@@ -217,9 +218,7 @@ def _run_one_virtually(
 
     seed = options.seed_for(scenario)
     crashes = crashes_of_seed(scenario, seed) if is_killed else ()
-    result = run_virtually_in_foreground(
-        scenario, options, crashes=crashes, say=typer.echo
-    )
+    result = run_virtually_in_foreground(scenario, options, crashes=crashes, say=say)
     return result.summary
 
 

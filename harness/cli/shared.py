@@ -126,6 +126,18 @@ def every_mistake() -> Iterator[Attempt]:
         raise UsageError("\n".join(mistakes))
 
 
+def say(line: str) -> None:
+    """
+    Print a line of progress; a run does not end because nobody reads it.
+    """
+    try:
+        typer.echo(line)
+    except BrokenPipeError:
+        # As after `harness run … | head`. The verdict lies in the run's folder.
+        nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
+        sys.stdout = nowhere
+
+
 def write_results(
     summaries: Sequence[Mapping[str, Any]],
     *,

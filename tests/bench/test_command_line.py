@@ -2,6 +2,9 @@
 What the command says before anything runs: mistakes, versions, environments.
 """
 
+import io
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 from harness import __version__
 from harness.bench import webhook_secret
 from harness.cli import main, runs
+from harness.cli.shared import say
 
 BROKEN = """\
 scenario: broken
@@ -199,6 +203,24 @@ def test_what_was_judged_before_an_interruption_is_written(
     assert said.exit_code == 130
     written = orjson.loads((tmp_path / "verdicts" / "all.json").read_bytes())
     assert written["scenario"] == "deferred-tool"
+
+
+def test_a_run_goes_on_when_nobody_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A closed pipe, as after ``harness run … | head``, ends no run and says no verdict.
+    """
+
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(text)
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+
+    say("one line")
+    say("and another")
+
+    assert sys.stdout.name == os.devnull
+    sys.stdout.close()
 
 
 @pytest.mark.parametrize(
