@@ -15,6 +15,8 @@ from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.http_writer import StreamWriter
 
+from mock_server.clock import LoopClock
+
 Answering = Coroutine[Any, Any, web.StreamResponse]
 AtOnce = Callable[[web.BaseRequest], Answering | None]
 """Begins to answer a request; None if it must have a task from the start."""
@@ -31,6 +33,9 @@ CONNECTION_OPTIONS: Final[Mapping[str, Any]] = {
     "access_log": None,
     "keepalive_timeout": 75.0,
 }
+
+
+_CLOCK: Final = LoopClock()
 
 
 class Begun:
@@ -159,12 +164,9 @@ class Connection(web.RequestHandler):
             self.force_close()
             return
         self._keepalive = True
-        closes_at = self._loop.time() + self.keepalive_timeout
-        self._next_keepalive_close_time = closes_at
+        self._next_keepalive_close_time = _CLOCK.monotonic() + self.keepalive_timeout
         if self._keepalive_handle is None:
-            self._keepalive_handle = self._loop.call_at(
-                closes_at, self._process_keepalive
-            )
+            self._process_keepalive()
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
         begun, self._begun = self._begun, None

@@ -105,6 +105,7 @@ class Team:
         self._helpers: list[Helper] = []
         self._turns: Iterator[Helper | None] = cycle([None])
         self._waiting: list[tuple[Helper, Asked]] = []
+        self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_ending = False
         self._has_ended = False
@@ -115,18 +116,29 @@ class Team:
         """
         Have the workers while the context lasts.
         """
-        try:
-            for _ in range(self._workers - 1):
-                self._helpers.append(await self._start())
-            for helper in self._helpers:
-                await helper.ready.wait()
-                if helper.process.poll() is not None:
-                    raise WorkerError
-            self._turns = cycle([None, *self._helpers])
-            self._mock.before_request = self._catch_up
-            yield
-        finally:
-            await self._stop()
+        failure: Exception | None = None
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
+                await self._begin()
+                yield
+            except Exception as error:  # noqa: BLE001 - raised below
+                # Inside the group it would come out wrapped in another exception.
+                failure = error
+            finally:
+                await self._stop()
+        if failure is not None:
+            raise failure
+
+    async def _begin(self) -> None:
+        for _ in range(self._workers - 1):
+            self._helpers.append(await self._start())
+        for helper in self._helpers:
+            await helper.ready.wait()
+            if helper.process.poll() is not None:
+                raise WorkerError
+        self._turns = cycle([None, *self._helpers])
+        self._mock.before_request = self._catch_up
 
     def hand_over(self, descriptor: int) -> bool:
         """
@@ -276,6 +288,8 @@ class Team:
             self._serve(helper, asked)
 
     def _serve(self, helper: Helper, asked: Asked) -> None:
+        if self._group is None or self._is_ending:
+            return
         loop = asyncio.get_running_loop()
         http = ForwardedRequest(asked, helper.channel.send, loop)
         answering = self._mock.begin_answer(http)
@@ -288,7 +302,7 @@ class Team:
             except StopIteration as end:
                 self._end(helper, http, end.value)
                 return
-        task = loop.create_task(self._finish(helper, http, rest))
+        task = self._group.create_task(self._finish(helper, http, rest))
         helper.exchanges[http.number] = (http, task)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -354,7 +354,8 @@ class WorkerConnection(Connection):
     def _process_keepalive(self) -> None:
         if self._asked is not None:
             # Nothing is idle here, though no task can be seen to work.
-            self._next_keepalive_close_time = self._loop.time() + self.keepalive_timeout
+            now_s = self._desk.clock.monotonic()
+            self._next_keepalive_close_time = now_s + self.keepalive_timeout
         super()._process_keepalive()
 
     async def _serve(self, http: web.BaseRequest) -> web.StreamResponse:
@@ -417,9 +418,8 @@ async def work(channel: socket.socket, hand: socket.socket) -> None:
     stopped = asyncio.Event()
     desk = Desk(LoopClock(), stopped.set)
     server = WorkerServer(desk)
-    tasks: set[asyncio.Task[Any]] = set()
 
-    def take() -> None:
+    def take(group: asyncio.TaskGroup) -> None:
         with suppress(BlockingIOError):
             while True:
                 data, descriptors, _, _ = socket.recv_fds(hand, _HANDED_BYTE, 1)
@@ -429,15 +429,14 @@ async def work(channel: socket.socket, hand: socket.socket) -> None:
                 for descriptor in descriptors:
                     connection = socket.socket(fileno=descriptor)
                     connection.setblocking(False)  # noqa: FBT003 - its own signature
-                    task = loop.create_task(_adopt(server, connection))
-                    tasks.add(task)
-                    task.add_done_callback(tasks.discard)
+                    group.create_task(_adopt(server, connection))
 
     hand.setblocking(False)  # noqa: FBT003 - its own signature
-    loop.add_reader(hand, take)
-    await desk.channel.open(channel)
-    await stopped.wait()
-    loop.remove_reader(hand)
+    async with asyncio.TaskGroup() as group:
+        loop.add_reader(hand, take, group)
+        await desk.channel.open(channel)
+        await stopped.wait()
+        loop.remove_reader(hand)
     desk.closing.set()
     await server.shutdown(0)
 

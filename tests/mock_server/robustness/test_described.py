@@ -99,10 +99,11 @@ def fuzz(
     mock: tuple[str, requests.Session],
     examples: int,
     check: Any = None,
-) -> None:
+) -> int:
     """
-    Send what an operation describes, and what it does not.
+    Send what an operation describes and what it does not; return how often.
     """
+    asked = 0
     url, session = mock
     mode = schemathesis.GenerationMode
     kinds = [operation.as_strategy(generation_mode=mode.POSITIVE)]
@@ -119,6 +120,8 @@ def fuzz(
     )
     @given(st.one_of(kinds))
     def ask(case: Any) -> None:
+        nonlocal asked
+        asked += 1
         case.headers["authorization"] = "Bearer sk-fuzz-0123456789"
         response = case.call(base_url=url, session=session, timeout=20)
 
@@ -127,6 +130,7 @@ def fuzz(
             check(response)
 
     ask()
+    return asked
 
 
 @pytest.mark.parametrize("examples", ROUNDS)
@@ -142,7 +146,7 @@ def test_no_request_to_the_model_api_fails_by_itself(
         if response.status_code >= 400 and operation.path.startswith("/v1/"):
             assert set(response.json()["error"]) >= ENVELOPE
 
-    fuzz(operation, mock, examples, check)
+    assert fuzz(operation, mock, examples, check) > 0
 
 
 @pytest.mark.parametrize("examples", ROUNDS)
@@ -158,4 +162,4 @@ def test_no_request_to_the_control_api_fails_by_itself(
     Whatever is sent to the control API is done or refused, never with a 5xx.
     """
     with served(MockScript()) as url, requests.Session() as session:
-        fuzz(operation, (url, session), examples)
+        assert fuzz(operation, (url, session), examples) > 0
