@@ -34,7 +34,7 @@ class ApiFault(Fault):
     breaks_answer: ClassVar[bool] = True
 
 
-class ModelFault(ApiFault):
+class ModelApiFault(ApiFault):
     """
     Base of the errors of a model: requests that ask none are spared.
     """
@@ -46,7 +46,7 @@ class ModelFault(ApiFault):
         return bool(context.asked.model) and super().fits(reply, context)
 
 
-class ContextLengthExceeded(ModelFault):
+class ContextLengthExceeded(ModelApiFault):
     """
     Answers 400 ``context_length_exceeded``: the prompt does not fit.
 
@@ -90,7 +90,7 @@ class ContextLengthExceeded(ModelFault):
         )
 
 
-class ModelNotFound(ModelFault):
+class ModelNotFound(ModelApiFault):
     """
     Answers that the model does not exist, or that the account may not use it.
 
