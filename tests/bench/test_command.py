@@ -2,6 +2,7 @@
 The command from end to end: real processes, real sockets, real kills.
 """
 
+import os
 import signal
 import socket
 import subprocess
@@ -13,8 +14,11 @@ import orjson
 import psutil
 import pytest
 
+from harness.bench import service_environment, webhook_secret
 from harness.bench.ports import free_port
 from harness.bench.run_log import read_records
+
+TINY_SERVICE = Path(__file__).with_name("tiny_service.py")
 
 pytestmark = [pytest.mark.sockets, pytest.mark.live]
 
@@ -187,32 +191,71 @@ def test_a_taken_port_makes_the_run_invalid(
     assert f"port {port} on 127.0.0.1 is taken" in finished.output
 
 
-def test_somebody_elses_service_is_judged_from_outside(
-    harness_command: Any, tmp_path: Path, shortened: Any
-) -> None:
+@pytest.fixture
+def profile(tmp_path: Path) -> Path:
     """
-    A service that says nothing of itself is judged by what reaches the mock.
+    What the tiny service promises.
     """
-
-    def plain_expectations(document: dict[str, Any]) -> None:
-        document["expect"] = [{"metric": "chat.success_ratio", "at_least": 0.99}]
-        del document["upstream"]["faults"], document["webhook_endpoint"]
-        del document["promise"]
-
-    profile = tmp_path / "profile.yaml"
-    profile.write_text(
+    file = tmp_path / "profile.yaml"
+    file.write_text(
         "health: /healthz\n"
         "chat: {path: /ask, body: {question: '{message}'}, answer: text, async: false}\n"
         "breaker: null\nrate_limit: null\ntools: null\nwebhook: null\n"
     )
-    service = Path(__file__).with_name("tiny_service.py")
+    return file
+
+
+def plain(document: dict[str, Any]) -> None:
+    """
+    Ask for nothing but answers, and break nothing.
+    """
+    document["expect"] = [{"metric": "chat.success_ratio", "at_least": 0.99}]
+    del document["upstream"]["faults"], document["webhook_endpoint"]
+    del document["promise"]
+
+
+def test_somebody_elses_service_is_judged_from_outside(
+    harness_command: Any, profile: Path, shortened: Any
+) -> None:
+    """
+    A service that says nothing of itself is judged by what reaches the mock.
+    """
     finished = harness_command(
-        *("run", str(shortened("upstream-outage", 0.1, plain_expectations))),
-        *("--command", f"{sys.executable} {service}", "--profile", str(profile)),
+        *("run", str(shortened("upstream-outage", 0.1, plain))),
+        *("--command", f"{sys.executable} {TINY_SERVICE}", "--profile", str(profile)),
     )
 
     assert finished.is_fine, finished.output
     assert finished.summary["calls"]["answered"] > 50
+
+
+def test_a_service_that_runs_already_is_judged_where_it_is(
+    harness_command: Any, tmp_path: Path, profile: Path, shortened: Any
+) -> None:
+    """
+    Started with what ``--print-env`` says, it is the one that is called.
+    """
+    mock_port, port = free_port(), free_port()
+    environment = service_environment(
+        mock_url=f"http://127.0.0.1:{mock_port}",
+        port=port,
+        secret=webhook_secret(7),
+        data_dir=tmp_path,
+    )
+    with subprocess.Popen(  # noqa: S603 - our own service
+        [sys.executable, str(TINY_SERVICE)], env={**os.environ, **environment}
+    ) as service:
+        finished = harness_command(
+            *("run", str(shortened("upstream-outage", 0.05, plain))),
+            *("--target", f"http://127.0.0.1:{port}", "--mock-port", str(mock_port)),
+            *("--profile", str(profile)),
+        )
+        is_still_there = service.poll() is None
+        service.terminate()
+
+    assert finished.is_fine, finished.output
+    assert finished.summary["calls"]["answered"] > 25
+    assert is_still_there
 
 
 def test_free_ports_can_be_bound() -> None:
