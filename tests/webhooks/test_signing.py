@@ -262,3 +262,36 @@ def test_errors_show_no_secret() -> None:
         verify(signed(b"x"), b"{}", secrets=[SECRET], now_s=NOW_S)
 
     assert str(refused.value) == "webhook signature refused: no_match"
+
+
+@pytest.mark.parametrize(("others", "is_read"), [(15, True), (16, False)])
+def test_so_many_signatures_are_read_and_no_more(others: int, *, is_read: bool) -> None:
+    """
+    Sixteen in all: a rotation needs two, and nobody is made to compute for ever.
+    """
+    headers = signed()
+    wrong = " ".join([f"v1,{base64.b64encode(bytes(32)).decode()}"] * others)
+    headers["webhook-signature"] = f"{wrong} {headers['webhook-signature']}"
+
+    if is_read:
+        verify(headers, b"{}", secrets=[SECRET], now_s=NOW_S)
+        return
+    with pytest.raises(SignatureError) as caught:
+        verify(headers, b"{}", secrets=[SECRET], now_s=NOW_S)
+    assert caught.value.reason == "malformed_signature"
+
+
+@pytest.mark.parametrize(
+    ("key_bytes", "is_fine"), [(23, False), (24, True), (64, True), (65, False)]
+)
+def test_a_key_has_24_to_64_bytes(key_bytes: int, *, is_fine: bool) -> None:
+    """
+    The bounds are inclusive.
+    """
+    text = f"whsec_{base64.b64encode(bytes(key_bytes)).decode()}"
+
+    if is_fine:
+        assert len(Secret.parse(text).key) == key_bytes
+        return
+    with pytest.raises(UsageError):
+        Secret.parse(text)
