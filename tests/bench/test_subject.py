@@ -4,11 +4,13 @@ Processes under the bench's care.
 
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
 import pytest
 
+from harness.bench.ports import free_port
 from harness.bench.subject import Subject, SubjectOptions, has_running_members
 from harness.clock import LoopClock
 from harness.errors import SubjectError
@@ -45,6 +47,37 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return state != "Z"
+
+
+async def test_a_service_without_a_health_path_is_ready_once_it_listens(
+    tmp_path: Path,
+) -> None:
+    """
+    Where a profile says ``health: null``, connections are what it is known by.
+    """
+    port = free_port()
+    code = (
+        "import socket, time; time.sleep(0.2); listener = socket.socket(); "
+        "listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); "
+        f"listener.bind(('127.0.0.1', {port})); listener.listen(); time.sleep(60)"
+    )
+    program = Subject(
+        SubjectOptions(
+            name="service",
+            command=[sys.executable, "-c", code],
+            output_file=tmp_path / "service.out",
+            port=port,
+            stop_grace_s=0.3,
+        ),
+        clock=LoopClock(),
+    )
+
+    await program.start()
+
+    with socket.create_connection(("127.0.0.1", port), timeout=5):
+        pass
+    await program.stop()
+    assert program.pid is None
 
 
 async def test_a_subject_is_ready_when_it_says_where_it_listens(tmp_path: Path) -> None:
