@@ -22,6 +22,7 @@ from harness.bench import RunOptions, read_records
 from harness.errors import UsageError
 from harness.report import write_report
 from harness.scenario import Scenario, load
+from harness.simulation.coverage import SITUATIONS, Coverage
 from harness.simulation.runs import check_virtual, crashes_of_seed, run_scenario
 
 SEEDS_MAX: Final = 1_000_000
@@ -92,6 +93,9 @@ class SeedOutcome:
     run_dir: Path | None = None
     """Where the run is kept, if it is."""
 
+    reached: frozenset[str] = frozenset()
+    """Situations that the run was in, of those that are looked for."""
+
 
 @dataclass(slots=True)
 class FlawTally:
@@ -112,6 +116,8 @@ class Exploration:
 
     verdicts: dict[str, int] = field(default_factory=dict)
     tallies: dict[tuple[str, str, str], FlawTally] = field(default_factory=dict)
+    reached: dict[str, list[int]] = field(default_factory=dict)
+    """The seeds that were in each situation."""
 
     @property
     def seeds(self) -> int:
@@ -125,6 +131,8 @@ class Exploration:
         Count what a seed came to; seeds may come in any order.
         """
         self.verdicts[outcome.verdict] = self.verdicts.get(outcome.verdict, 0) + 1
+        for situation in outcome.reached:
+            self.reached.setdefault(situation, []).append(outcome.seed)
         for flaw in outcome.flaws:
             key = (flaw.group, flaw.name, flaw.status)
             known = self.tallies.get(key)
@@ -222,10 +230,12 @@ def run_seed(scenario: Scenario, options: ExploreOptions, seed: int) -> SeedOutc
     """
     run_dir = options.out / f"seed-{seed}"
     run_dir.mkdir(parents=True)
+    coverage = Coverage()
     result = run_scenario(
         scenario,
         RunOptions(run_dir=run_dir, seed=seed, command_line=rerun(options, seed)),
         crashes=crashes_of_seed(scenario, seed) if options.kills else (),
+        on_record=coverage.note,
         writes_report=False,
     )
     summary = result.summary
@@ -239,6 +249,7 @@ def run_seed(scenario: Scenario, options: ExploreOptions, seed: int) -> SeedOutc
         verdict=str(summary["verdict"]),
         flaws=tuple(_flaws(summary)),
         run_dir=run_dir if is_kept else None,
+        reached=frozenset(coverage.reached),
     )
 
 
@@ -275,7 +286,7 @@ def explore_in_foreground(
             say(f"  seed {outcome.seed}: {outcome.verdict}, kept in {outcome.run_dir}")
         if exploration.seeds % step == 0 or exploration.seeds == total:
             say(f"{exploration.seeds:>7} of {total} seeds: {_counted(exploration)}")
-    for line in table(exploration, options):
+    for line in (*coverage_table(exploration), *table(exploration, options)):
         say(line)
     _remove_if_empty(options.out)
     return exploration
@@ -307,6 +318,19 @@ def table(exploration: Exploration, options: ExploreOptions) -> list[str]:
         lines.append(f"{'':>18}{flaw.message}")
         lines.append(f"{'':>18}{rerun(options, seed)}")
     return lines
+
+
+def coverage_table(exploration: Exploration) -> list[str]:
+    """
+    Return which situations the seeds were in, as lines: how many seeds, the first one.
+    """
+    lines = [f"{'seeds':>7}  {'first':>7}  sometimes"]
+    for situation in SITUATIONS:
+        seeds = exploration.reached.get(situation)
+        if seeds:
+            lines.append(f"{len(seeds):>7}  {min(seeds):>7}  {situation}")
+    never = [each for each in SITUATIONS if each not in exploration.reached]
+    return [*lines, *(f"{'-':>7}  {'never':>7}  {each}" for each in never)]
 
 
 def _counted(exploration: Exploration) -> str:

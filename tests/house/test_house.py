@@ -4,6 +4,7 @@ Rules of the house that no linter knows.
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,10 @@ FILE_LINES_MAX = 500
 VOCABULARIES = {"harness/errors.py", "harness/events.py", "harness/stores/ports.py"}
 """Lists of small definitions that are read in one place."""
 
-SLEEP_IS_THE_POINT = {"tests/simulation/test_leaks.py"}
+SLEEP_IS_THE_POINT = {
+    "tests/simulation/test_blocking.py",
+    "tests/simulation/test_leaks.py",
+}
 """Where a sleep is called to see that the simulated loop refuses or jumps it."""
 
 DOORS_TO_TIME = {"harness/clock.py", "mock_server/clock.py"}
@@ -149,6 +153,16 @@ def has_check(function: Function) -> bool:
             ):
                 return True
     return False
+
+
+def test_the_slowest_tests_are_named() -> None:
+    """
+    Every run of the tests ends with the slowest of them, so that none grows unseen.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    words = project["tool"]["pytest"]["ini_options"]["addopts"]
+
+    assert any(re.fullmatch("--durations=[1-9][0-9]*", word) for word in words)
 
 
 def test_the_lock_names_no_host() -> None:
