@@ -131,3 +131,58 @@ async def test_since_when_is_the_wall_time_of_the_change(
     snapshot = breaker.snapshot()
     assert snapshot.state is CircuitState.OPEN
     assert snapshot.since_s == pytest.approx(built_s + 5, rel=0, abs=1e-3)
+
+
+async def test_a_probe_that_hangs_in_a_pipeline_loses_its_slot(
+    make_breaker: MakeBreaker, clock: LoopClock, bus: EventBus
+) -> None:
+    """
+    Its lease begins when the call begins, without anybody saying so.
+    """
+    breaker = make_breaker(
+        failure_threshold=1,
+        break_duration_s=1,
+        probes_max=1,
+        successes_to_close=1,
+        probe_lease_s=5,
+    )
+    pipeline = Pipeline(
+        "upstream",
+        strategies=[breaker],
+        classify=classify_error,
+        clock=clock,
+        bus=bus,
+    )
+    breaker.open()
+    await clock.sleep(1)
+
+    async def hang(_attempt: Attempt) -> None:
+        await clock.sleep(3600)
+
+    async def answer(_attempt: Attempt) -> str:
+        return "hello"
+
+    async with asyncio.TaskGroup() as tasks:
+        hung = tasks.create_task(pipeline.execute(hang, operation="chat"))
+        await clock.sleep(4.9)
+        await refused(pipeline, answer)
+        await clock.sleep(0.2)
+        await pipeline.execute(answer, operation="chat")
+        hung.cancel()
+
+    assert breaker.state is CircuitState.CLOSED
+
+
+async def test_a_settled_call_of_unknown_length_is_not_slow(
+    make_breaker: MakeBreaker,
+) -> None:
+    """
+    Who settles without a duration is not judged by time.
+    """
+    breaker = make_breaker(
+        slow_ratio=0.1, slow_call_s=0.5, slow_minimum_throughput=1, window_calls=5
+    )
+
+    breaker.settle(breaker.admit(), Outcome.SUCCESS)
+
+    assert breaker.snapshot().slow_samples == 0

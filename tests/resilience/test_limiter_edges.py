@@ -467,3 +467,37 @@ async def test_a_grant_at_the_last_moment_is_in_time(
         limiter.pause(6)
 
     assert waiting.result() == pytest.approx(6)
+
+
+async def test_another_rate_counts_in_a_plan(
+    make_limiter: MakeLimiter, clock: LoopClock
+) -> None:
+    """
+    What was planned at the old rate is planned again at the other one.
+    """
+    limiter = make_limiter(rate_per_s=1, burst=1, token_rate_per_s=10, token_burst=100)
+    limiter.acquire_nowait()
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(limiter.acquire())
+        await clock.sleep(0)
+        assert await refused_after_s(limiter, timeout_s=0) == 2
+        limiter.change(rate_per_s=10, burst=1)
+        assert await refused_after_s(limiter, timeout_s=0) == 0.2
+
+    assert waiting.result() == pytest.approx(0.1)
+
+
+async def test_nothing_stays_queued_behind_fractions(
+    make_limiter: MakeLimiter, clock: LoopClock
+) -> None:
+    """
+    Costs that floats cannot add up exactly leave nothing behind them.
+    """
+    limiter = make_limiter(rate_per_s=1, burst=1)
+    limiter.acquire_nowait()
+    async with asyncio.TaskGroup() as tasks:
+        for cost in (0.1, 0.2, 0.3, 0.7):
+            tasks.create_task(limiter.acquire(cost=cost))
+        await clock.sleep(0)
+
+    assert limiter._queued == [0.0]

@@ -295,3 +295,57 @@ def test_a_key_has_24_to_64_bytes(key_bytes: int, *, is_fine: bool) -> None:
         return
     with pytest.raises(UsageError):
         Secret.parse(text)
+
+
+def test_the_article_names_a_message_by_half_of_its_hash() -> None:
+    """
+    The name is the same in every process, and there is no time in it.
+    """
+    headers = {"x-webhook-signature": sign_article(b"{}", secret=SECRET)}
+
+    verified = verify_article(headers, b"{}", secrets=[SECRET])
+
+    wanted = hashlib.sha256(b"{}").hexdigest()[:32]
+    assert verified.message_id == f"article_{wanted}"
+    assert verified.timestamp_s == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (" ", "malformed_signature"),
+        ("v1,", "malformed_signature"),
+        ("v1,====", "no_match"),
+    ],
+)
+def test_a_header_without_a_signature_is_refused(header: str, reason: str) -> None:
+    """
+    Blank or empty, it says nothing that could match.
+    """
+    with pytest.raises(SignatureError) as caught:
+        verify(
+            signed() | {"webhook-signature": header},
+            b"{}",
+            secrets=[SECRET],
+            now_s=NOW_S,
+        )
+
+    assert caught.value.reason == reason
+
+
+def test_base64_is_read_strictly() -> None:
+    """
+    A signature or a key with other characters in between is another one, or none.
+    """
+    signature = signed()["webhook-signature"]
+    padded = f"{signature[:10]}-_-_{signature[10:]}"
+
+    with pytest.raises(SignatureError):
+        verify(
+            signed() | {"webhook-signature": padded},
+            b"{}",
+            secrets=[SECRET],
+            now_s=NOW_S,
+        )
+    with pytest.raises(UsageError):
+        Secret.parse(f"{SECRET.text[:10]}-_-_{SECRET.text[10:]}")
