@@ -84,7 +84,7 @@ async def test_every_dialogue_is_held(
     """
     async with mock_in_test(script, clock=clock) as mock:
         for conversation in dialogue.split("\n\n"):
-            await Dialogue(mock).hold(conversation.splitlines())
+            await Dialogue(mock).check(conversation.splitlines())
 
 
 class Dialogue:
@@ -96,7 +96,7 @@ class Dialogue:
         self._mock = mock
         self._messages: list[dict[str, Any]] = []
 
-    async def hold(self, lines: list[str]) -> None:
+    async def check(self, lines: list[str]) -> None:
         """
         Say what is said, and compare what the model answers.
         """
