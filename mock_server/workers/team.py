@@ -73,7 +73,9 @@ class Helper:
         self.hand = hand
         self.channel: Channel[Any]
         self.ready = asyncio.Event()
-        """It can take connections, or has failed to."""
+        """It can take connections, or never will."""
+
+        self.is_lost = False
 
         self.exchanges: dict[int, tuple[ForwardedRequest, asyncio.Task[None]]] = {}
         """Those that could not be answered at once."""
@@ -135,7 +137,7 @@ class Team:
             self._helpers.append(await self._start())
         for helper in self._helpers:
             await helper.ready.wait()
-            if helper.process.poll() is not None:
+            if helper.is_lost:
                 raise WorkerError
         self._turns = cycle([None, *self._helpers])
         self._mock.before_request = self._catch_up
@@ -172,6 +174,7 @@ class Team:
                 [*command, *map(str, descriptors)],
                 pass_fds=descriptors,
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": path},
             )
         hand.setblocking(False)  # noqa: FBT003 - its own signature
@@ -216,8 +219,8 @@ class Team:
         for http, task in list(helper.exchanges.values()):
             http.connection.lose()
             task.cancel()
+        helper.is_lost = True
         if not helper.ready.is_set():
-            helper.process.wait(_EXIT_TIMEOUT_S)
             helper.ready.set()
         elif not self._is_ending:
             self._lost()

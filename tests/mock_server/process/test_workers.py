@@ -555,3 +555,15 @@ async def test_a_mock_in_this_process_may_have_workers() -> None:
                 headers={"authorization": "Bearer k", "connection": "close"},
             ) as response:
                 assert response.status == 200
+
+
+def test_a_worker_that_cannot_start_is_told(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """
+    A mock that cannot have all its processes does not begin with fewer.
+    """
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+
+    assert serve(MockOptions(port=0), workers=2) == 4
+    assert "a worker could not be started" in capfd.readouterr().err

@@ -12,10 +12,9 @@ import openai
 import pytest
 from aiohttp import web
 
-from mock_server import MockOptions
+from mock_server import MockOptions, running_mock
 from mock_server.documents import parse_document
 from mock_server.script import script_of
-from mock_server.testing import running_mock
 
 pytestmark = pytest.mark.sockets
 
