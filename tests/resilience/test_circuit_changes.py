@@ -280,3 +280,30 @@ async def test_a_break_never_exceeds_ten_times_the_first_unless_told(
     breaker.settle(breaker.admit(), Outcome.FAILURE, retry_after_s=86_400)
 
     assert breaker.snapshot().retry_after_s == pytest.approx(30)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"failure_ratio": 1.0}, {"failure_ratio": 1.0, "sampling_duration_s": 60.0}),
+        (
+            {"slow_ratio": 1.0, "window_calls": 10},
+            {"slow_ratio": 1.0, "window_calls": 11},
+        ),
+    ],
+    ids=["time", "slow"],
+)
+async def test_another_window_begins_empty(
+    make_breaker: MakeBreaker, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    """
+    A window of time of another length as well, and one for slow calls alone.
+    """
+    breaker = make_breaker(failure_threshold=None, **before)
+    breaker.settle(breaker.admit(), Outcome.SUCCESS)
+    breaker.change(CircuitBreakerOptions(failure_threshold=3, **before))
+    assert breaker.snapshot().samples == 1
+
+    breaker.change(CircuitBreakerOptions(failure_threshold=None, **after))
+
+    assert breaker.snapshot().samples == 0

@@ -9,7 +9,7 @@ import pytest
 
 from harness.bus import EventBus
 from harness.clock import LoopClock
-from harness.errors import CircuitOpenError
+from harness.errors import CircuitOpenError, RateLimitedError
 from harness.events import CircuitChanged, Envelope, OperationRejected
 from harness.resilience import (
     Attempt,
@@ -186,3 +186,47 @@ async def test_a_settled_call_of_unknown_length_is_not_slow(
     breaker.settle(breaker.admit(), Outcome.SUCCESS)
 
     assert breaker.snapshot().slow_samples == 0
+
+
+async def test_a_probe_that_waits_for_a_permit_keeps_its_slot(
+    make_breaker: MakeBreaker,
+    make_limiter: Callable[..., RateLimiter],
+    clock: LoopClock,
+    bus: EventBus,
+    recorder: Recorder,
+) -> None:
+    """
+    It has no lease before it starts, and gives the slot back if it is refused there.
+    """
+    breaker = make_breaker(break_duration_s=1, probes_max=1, probe_lease_s=5)
+    limiter = make_limiter(rate_per_s=0.1, burst=1, wait_max_s=9.0)
+    pipeline = Pipeline(
+        "upstream",
+        strategies=[breaker, limiter],
+        classify=classify_error,
+        clock=clock,
+        bus=bus,
+    )
+
+    async def answer(_attempt: Attempt) -> str:
+        return "hello"
+
+    limiter.acquire_nowait()
+    breaker.open()
+    await clock.sleep(1)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(pipeline.execute(answer, operation="chat"))
+        await clock.sleep(5.5)
+        assert breaker.room() == 0
+        await refused(pipeline, answer)
+    assert [event.reason for event in recorder.of(OperationRejected)] == [
+        "circuit_open"
+    ]
+
+    limiter.pause(60)
+    with pytest.raises(RateLimitedError):
+        await pipeline.execute(answer, operation="chat")
+
+    assert breaker.snapshot().probes == 0
+    breaker.close()
+    assert breaker.snapshot().retry_after_s == 0
