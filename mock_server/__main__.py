@@ -52,6 +52,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--control-token", metavar="T")
     parser.add_argument(
+        "--tls-cert", type=Path, metavar="FILE", help="speak TLS; a certificate as PEM"
+    )
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key")
+    parser.add_argument(
         "--tokenizer",
         choices=TOKENIZERS,
         default=ESTIMATE,
@@ -91,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             service_url=given.service_url,
             webhook_secret=given.webhook_secret,
             control_token=given.control_token,
+            tls_cert=given.tls_cert,
+            tls_key=given.tls_key,
             speed=given.speed,
             event_log=given.event_log,
         )

@@ -15,6 +15,7 @@ from mock_server.listeners import Door, Gatekeeper
 from mock_server.mock import Mock
 from mock_server.options import MockOptions
 from mock_server.script import MockScript
+from mock_server.tls import load_tls
 from mock_server.workers import Team
 
 
@@ -32,6 +33,8 @@ class RunningMock:
     control_port: int | None = None
     """That of the second listener, if there is one."""
 
+    scheme: str = "http"
+
     @property
     def url(self) -> str:
         """
@@ -41,7 +44,7 @@ class RunningMock:
 
     def _url_of(self, port: int) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{port}"
+        return f"{self.scheme}://{host}:{port}"
 
     @property
     def control_url(self) -> str:
@@ -89,6 +92,7 @@ async def running_mock(
     if listener is not None:
         mock.core.events.listen(listener)
     team = Team(mock, workers, lost=lost)
+    tls = load_tls(options.tls_cert, options.tls_key)
     door = Door(
         mock.handle,
         options.host,
@@ -96,18 +100,23 @@ async def running_mock(
         at_once=mock.answer_at_once,
         hand_over=team.hand_over if workers > 1 else None,
         cut_elsewhere=team.cut,
+        tls=tls,
     )
     async with mock.running(), team.running(), AsyncExitStack() as stack:
         await stack.enter_async_context(door.serving(mock.stop))
         control_port = None
         if options.control_port is not None:
-            aside = Door(mock.handle_aside, options.host, options.control_port)
+            aside = Door(mock.handle_aside, options.host, options.control_port, tls=tls)
             await stack.enter_async_context(aside.serving(mock.stop))
             control_port = aside.port
             gatekeeper = Gatekeeper(mock.core, door)
             await stack.enter_async_context(gatekeeper.watching())
         yield RunningMock(
-            mock=mock, host=options.host, port=door.port, control_port=control_port
+            mock=mock,
+            host=options.host,
+            port=door.port,
+            control_port=control_port,
+            scheme="http" if tls is None else "https",
         )
 
 

@@ -4,6 +4,7 @@ The doors of the mock: where clients connect, and a fault that closes the first.
 
 import asyncio
 import math
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -37,6 +38,7 @@ class Door:
         at_once: Begins to answer the requests that need no task.
         hand_over: Gives a connection to another process.
         cut_elsewhere: Cuts the connections that were given away.
+        tls: What the connections are encrypted with, if they are.
     """
 
     def __init__(
@@ -48,11 +50,13 @@ class Door:
         at_once: AtOnce = lambda _: None,
         hand_over: HandOver | None = None,
         cut_elsewhere: Callable[[], None] = lambda: None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._server = QuickServer(
             handler, at_once, hand_over, logger=http_logger(), **CONNECTION_OPTIONS
         )
         self._cut_elsewhere = cut_elsewhere
+        self._tls = tls
         self._runner = web.ServerRunner(
             self._server, shutdown_timeout=_SHUTDOWN_TIMEOUT_S
         )
@@ -76,7 +80,13 @@ class Door:
         """
         if self._site is not None:
             return
-        site = web.TCPSite(self._runner, self._host, self.port, backlog=_BACKLOG)
+        site = web.TCPSite(
+            self._runner,
+            self._host,
+            self.port,
+            backlog=_BACKLOG,
+            ssl_context=self._tls,
+        )
         await site.start()
         self._site = site
         self.port = int(self._runner.addresses[0][1])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mock_server.limits import Limits
 from mock_server.signatures import SecretError, parse_secret
+from mock_server.tls import TlsError, load_tls
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 4010
@@ -59,6 +60,11 @@ class MockOptions:
     control_token: str | None = field(default=None, repr=False)
     """Who may steer the mock; needed on any host but loopback."""
 
+    tls_cert: Path | None = None
+    """A certificate as PEM: with it and its key the mock speaks TLS, and only that."""
+
+    tls_key: Path | None = None
+
     event_log: Path | None = None
     """Every event is appended to it."""
 
@@ -88,6 +94,10 @@ class MockOptions:
                 parse_secret(self.webhook_secret)
             except SecretError as error:
                 mistakes.append(str(error))
+        try:
+            load_tls(self.tls_cert, self.tls_key)
+        except TlsError as error:
+            mistakes.append(str(error))
         url = self.service_url
         if url is not None and not url.startswith(("http://", "https://")):
             mistakes.append(f"service URL {url!r} does not start with http://")

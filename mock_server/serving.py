@@ -55,7 +55,7 @@ def serve(
     output = output or sys.stdout
     errors = errors or sys.stderr
     options = options or MockOptions()
-    refusal = refusal_of(workers)
+    refusal = refusal_of(workers, speaks_tls=options.tls_cert is not None)
     if refusal is not None:
         print(refusal, file=errors)
         return EXIT_USAGE

@@ -421,7 +421,9 @@ class PlanWriter:
         if not isinstance(transport, asyncio.Transport):
             return
         # aborting drops what the transport still holds
-        transport.set_write_buffer_limits(high=0)
+        is_encrypted = transport.get_extra_info("sslcontext") is not None
+        # an encrypted one counts itself full when it holds as much as its limit
+        transport.set_write_buffer_limits(high=1 if is_encrypted else 0)
         await self._request.writer.drain()
         connection = transport.get_extra_info("socket")
         with contextlib.suppress(OSError, AttributeError):

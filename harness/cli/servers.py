@@ -19,6 +19,9 @@ _ControlPort = Annotated[
     int | None,
     typer.Option(min=0, max=65535, help="A second listener: control, tools, webhooks."),
 ]
+_Seed = Annotated[int | None, typer.Option(help="By default the scenario's own.")]
+_TlsCert = Annotated[Path | None, typer.Option(help="Speak TLS; a certificate as PEM.")]
+_TlsKey = Annotated[Path | None, typer.Option(help="Its private key.")]
 _Tokenizer = Annotated[
     str, typer.Option(help="estimate; with bpe-openai also o200k_base, cl100k_base.")
 ]
@@ -32,9 +35,7 @@ def mock(  # noqa: PLR0913 - a flag each
     host: Annotated[str, typer.Option()] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 4010,
     control_port: _ControlPort = None,
-    seed: Annotated[
-        int | None, typer.Option(help="By default the scenario's own.")
-    ] = None,
+    seed: _Seed = None,
     workers: Annotated[
         int, typer.Option(help="Processes that share the work of one mock.")
     ] = 1,
@@ -46,11 +47,13 @@ def mock(  # noqa: PLR0913 - a flag each
     control_token: Annotated[
         str | None, typer.Option(help="Guards /_mock/; needed off loopback.")
     ] = None,
+    *,
+    tls_cert: _TlsCert = None,
+    tls_key: _TlsKey = None,
     event_log: Annotated[Path | None, typer.Option(help="Write events here.")] = None,
     speed: Annotated[
         float, typer.Option(help="Divides every latency: 10 is ten times as fast.")
     ] = 1.0,
-    *,
     faults: Annotated[bool, typer.Option("--faults", help="List the faults.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Only check the script.")
@@ -79,6 +82,8 @@ def mock(  # noqa: PLR0913 - a flag each
             service_url=service_url,
             webhook_secret=webhook_secret,
             control_token=control_token,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
             event_log=event_log,
             speed=speed,
         )

@@ -49,12 +49,17 @@ _EXIT_TIMEOUT_S: Final = 2.0
 logger = logging.getLogger(__name__)
 
 
-def refusal_of(workers: int) -> str | None:
+def refusal_of(workers: int, *, speaks_tls: bool = False) -> str | None:
     """
     Return why so many workers cannot be one mock here; None if they can.
     """
     if not 1 <= workers <= WORKERS_MAX:
         return f"--workers {workers} is not between 1 and {WORKERS_MAX}"
+    if workers > 1 and speaks_tls:
+        return (
+            "--workers: only 1 is possible with TLS, whose connections no other "
+            "process can go on with"
+        )
     if workers > 1 and not hasattr(socket, "send_fds"):
         return (
             "--workers: only 1 is possible on this platform, which cannot hand an "
