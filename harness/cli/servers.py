@@ -20,6 +20,9 @@ _ControlPort = Annotated[
     typer.Option(min=0, max=65535, help="A second listener: control, tools, webhooks."),
 ]
 _Seed = Annotated[int | None, typer.Option(help="By default the scenario's own.")]
+_MockWorkers = Annotated[
+    int, typer.Option(help="Processes that share the work of one mock.")
+]
 _TlsCert = Annotated[Path | None, typer.Option(help="Speak TLS; a certificate as PEM.")]
 _TlsKey = Annotated[Path | None, typer.Option(help="Its private key.")]
 _Tokenizer = Annotated[
@@ -36,9 +39,7 @@ def mock(  # noqa: PLR0913 - a flag each
     port: Annotated[int, typer.Option(min=0, max=65535)] = 4010,
     control_port: _ControlPort = None,
     seed: _Seed = None,
-    workers: Annotated[
-        int, typer.Option(help="Processes that share the work of one mock.")
-    ] = 1,
+    workers: _MockWorkers = 1,
     tokenizer: _Tokenizer = "estimate",
     service_url: Annotated[
         str | None, typer.Option(help="Where webhooks to the service go.")
