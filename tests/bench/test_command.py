@@ -20,7 +20,7 @@ from harness.bench.run_log import read_records
 
 TINY_SERVICE = Path(__file__).with_name("tiny_service.py")
 
-pytestmark = [pytest.mark.sockets, pytest.mark.live]
+pytestmark = pytest.mark.sockets
 
 
 def without_breaker(document: dict[str, Any]) -> None:
@@ -48,6 +48,7 @@ def without_haste(document: dict[str, Any]) -> None:
     ]
 
 
+@pytest.mark.live
 def test_an_outage_is_passed_by_a_breaker_that_keeps_its_promise(
     harness_command: Any, shortened: Any
 ) -> None:
@@ -105,6 +106,7 @@ def test_an_outage_that_never_comes_decides_nothing(
     assert finished.entry("breaker.opens")["status"] == "inconclusive"
 
 
+@pytest.mark.live
 def test_a_service_killed_in_the_middle_loses_no_webhook(
     harness_command: Any, shortened: Any
 ) -> None:
@@ -121,6 +123,7 @@ def test_a_service_killed_in_the_middle_loses_no_webhook(
     assert finished.entry("20 ")["status"] == "passed"
 
 
+@pytest.mark.live
 def test_ctrl_c_stops_everything_and_keeps_what_was_recorded(
     tmp_path: Path, shortened: Any
 ) -> None:
@@ -157,6 +160,7 @@ def test_ctrl_c_stops_everything_and_keeps_what_was_recorded(
     assert orjson.loads((run_dir / "summary.json").read_bytes())["completed"] is False
 
 
+@pytest.mark.live
 def test_a_service_that_does_not_start_makes_the_run_invalid(
     harness_command: Any, shortened: Any
 ) -> None:
@@ -173,6 +177,7 @@ def test_a_service_that_does_not_start_makes_the_run_invalid(
     assert "| no database" in finished.output
 
 
+@pytest.mark.live
 def test_a_taken_port_makes_the_run_invalid(
     harness_command: Any, shortened: Any
 ) -> None:
@@ -214,6 +219,7 @@ def plain(document: dict[str, Any]) -> None:
     del document["promise"]
 
 
+@pytest.mark.live
 def test_somebody_elses_service_is_judged_from_outside(
     harness_command: Any, profile: Path, shortened: Any
 ) -> None:
@@ -229,6 +235,7 @@ def test_somebody_elses_service_is_judged_from_outside(
     assert finished.summary["calls"]["answered"] > 50
 
 
+@pytest.mark.live
 def test_a_service_that_runs_already_is_judged_where_it_is(
     harness_command: Any, tmp_path: Path, profile: Path, shortened: Any
 ) -> None:

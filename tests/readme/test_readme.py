@@ -21,7 +21,7 @@ from harness.scenario import scenario_names
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
-pytestmark = [pytest.mark.sockets, pytest.mark.live]
+pytestmark = pytest.mark.sockets
 
 
 def run(
@@ -57,6 +57,7 @@ def ask(command: str) -> Any:
         return json.loads(answer.read() or b"null")
 
 
+@pytest.mark.live
 @pytest.mark.timeout(180)
 def test_the_demo_passes_and_names_its_report(tmp_path: Path) -> None:
     """
@@ -161,6 +162,7 @@ def faults_in(answer: Any) -> list[Any]:
     return listed
 
 
+@pytest.mark.live
 def test_locust_finds_no_mistake_in_the_answers(
     tmp_path: Path, servers: Any, commands: list[str]
 ) -> None:
@@ -186,6 +188,7 @@ def test_locust_finds_no_mistake_in_the_answers(
     assert sum(entry["num_failures"] for entry in stats.values()) == 0
 
 
+@pytest.mark.live
 def test_locust_notices_a_wrong_answer(tmp_path: Path) -> None:
     """
     A 200 without an answer is a failure: Locust ends with 1.

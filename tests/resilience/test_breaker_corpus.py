@@ -72,6 +72,7 @@ def test_ours_keeps_property(name: str) -> None:
     assert (found.kept, found.reason) == (Kept.YES, "")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("quiet")
 def test_page_shows_what_is_measured(script: ModuleType) -> None:
     """
