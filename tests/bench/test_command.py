@@ -160,7 +160,6 @@ def test_ctrl_c_stops_everything_and_keeps_what_was_recorded(
     assert orjson.loads((run_dir / "summary.json").read_bytes())["completed"] is False
 
 
-@pytest.mark.live
 def test_a_service_that_does_not_start_makes_the_run_invalid(
     harness_command: Any, shortened: Any
 ) -> None:
@@ -177,7 +176,6 @@ def test_a_service_that_does_not_start_makes_the_run_invalid(
     assert "| no database" in finished.output
 
 
-@pytest.mark.live
 def test_a_taken_port_makes_the_run_invalid(
     harness_command: Any, shortened: Any
 ) -> None:

@@ -94,6 +94,7 @@ def test_the_make_targets_exist(commands: list[str]) -> None:
     assert wanted <= targets
 
 
+@pytest.mark.long
 def test_the_shown_scenario_passes(tmp_path: Path, commands: list[str]) -> None:
     """
     The scenario that is explained passes; here in virtual time.
@@ -188,7 +189,6 @@ def test_locust_finds_no_mistake_in_the_answers(
     assert sum(entry["num_failures"] for entry in stats.values()) == 0
 
 
-@pytest.mark.live
 def test_locust_notices_a_wrong_answer(tmp_path: Path) -> None:
     """
     A 200 without an answer is a failure: Locust ends with 1.

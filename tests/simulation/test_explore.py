@@ -86,7 +86,7 @@ def test_processes_change_nothing(tmp_path: Path) -> None:
         out = tmp_path / str(processes)
         options = ExploreOptions(
             scenario=str(WEDGE),
-            seeds=range(1, 4),
+            seeds=range(1, 3),
             out=out,
             processes=processes,
             keeps_all=True,
@@ -94,13 +94,13 @@ def test_processes_change_nothing(tmp_path: Path) -> None:
         outcomes = {
             each.seed: (each.verdict, each.flaws) for each in explore_seeds(options)
         }
-        assert outcomes == dict.fromkeys((1, 2, 3), ("passed", ()))
+        assert outcomes == dict.fromkeys((1, 2), ("passed", ()))
         logs.append(
-            [(out / f"seed-{seed}" / "events.jsonl").read_bytes() for seed in (1, 2, 3)]
+            [(out / f"seed-{seed}" / "events.jsonl").read_bytes() for seed in (1, 2)]
         )
 
     assert logs[0] == logs[1]
-    assert len(set(logs[0])) == 3
+    assert len(set(logs[0])) == 2
 
 
 def test_runs_that_pass_leave_nothing(tmp_path: Path) -> None:
