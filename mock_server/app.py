@@ -13,10 +13,10 @@ from mock_server.clock import Clock
 from mock_server.events import Record
 from mock_server.listeners import Door, Gatekeeper
 from mock_server.mock import Mock
-from mock_server.options import MockOptions
+from mock_server.options import MockOptions, OptionsError
 from mock_server.script import MockScript
 from mock_server.tls import load_tls
-from mock_server.workers import Team
+from mock_server.workers import Team, refusal_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +86,12 @@ async def running_mock(
 
     Raises:
         OSError: The port cannot be had.
+        OptionsError: So many workers cannot be one mock here.
     """
     options = options or MockOptions()
+    refusal = refusal_of(workers, speaks_tls=options.tls_cert is not None)
+    if refusal is not None:
+        raise OptionsError([refusal])
     mock = Mock(script, options, clock=clock, source=source)
     if listener is not None:
         mock.core.events.listen(listener)

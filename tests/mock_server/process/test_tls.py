@@ -150,6 +150,16 @@ def _folder(folder: Path) -> Path:
     return folder
 
 
+async def test_no_mock_in_a_test_shares_them_either(files: Files) -> None:
+    """
+    Whoever runs the mock from code is told the same before it listens.
+    """
+    options = MockOptions(port=0, tls_cert=files.cert, tls_key=files.key)
+    with pytest.raises(OptionsError, match="only 1 is possible with TLS"):
+        async with running_mock(options=options, workers=2):
+            pass
+
+
 def test_workers_cannot_share_encrypted_connections(
     files: Files, capsys: pytest.CaptureFixture[str]
 ) -> None:
