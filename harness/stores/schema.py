@@ -204,6 +204,9 @@ def _prepare(connection: apsw.Connection, path: Path, durability: Durability) ->
     if durability is Durability.SIMULATED:
         # Nobody else reads the file, so locks need not be taken each time.
         connection.pragma("locking_mode", "EXCLUSIVE")
+    # A plan does not hang on the values bound: otherwise SQLite compares them with the
+    # conditions of the partial indexes and prepares the statement anew each time.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.pragma("journal_mode", "WAL")
     connection.pragma("synchronous", _SYNCHRONOUS[durability])
     connection.pragma("foreign_keys", 1)
