@@ -15,13 +15,11 @@ from harness.simulation import run_scenario
 FACTOR: Final = 0.2
 
 
-def summary_of(name: str, seed: int, factor: float, run_dir: Path) -> dict[str, Any]:
+def summary_of(name: str, seed: int, run_dir: Path) -> dict[str, Any]:
     """
-    Run a scenario and return what it came to.
+    Run a scenario, made shorter, and return what it came to.
     """
-    scenario = load(name)
-    if factor < 1:
-        scenario = shorten(scenario, factor)
+    scenario = shorten(load(name), FACTOR)
     run_dir.mkdir()
     options = RunOptions(run_dir=run_dir, seed=seed)
     return dict(run_scenario(scenario, options, writes_report=False).summary)
@@ -44,7 +42,7 @@ def test_hung_probes_do_not_wedge_the_circuit(seed: int, tmp_path: Path) -> None
     """
     With whatever seed probes hang, the circuit closes once the upstream is well.
     """
-    summary = summary_of("hung-probe", seed, FACTOR * 2, tmp_path / "run")
+    summary = summary_of("hung-probe", seed, tmp_path / "run")
 
     assert complaints(summary) == []
 
@@ -55,7 +53,7 @@ def test_the_budget_makes_the_difference(tmp_path: Path) -> None:
     """
     amplification = {}
     for name in ("retry-storm", "retry-storm-without-budget"):
-        summary = summary_of(name, 3, 0.5, tmp_path / name)
+        summary = summary_of(name, 3, tmp_path / name)
         assert complaints(summary) == []
         [entry] = [
             each
