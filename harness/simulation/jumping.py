@@ -13,7 +13,7 @@ import ctypes
 import heapq
 import itertools
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
 
 from harness.errors import DeadlockError, StepLimitError
@@ -27,6 +27,7 @@ STEPS_MAX: Final = 10_000_000
 """How often the loop may go round before it says that the program never ends."""
 
 _STEPS_TO_CLEAN_UP: Final = 100_000
+_CANCELLED_KEPT: Final = 100
 _RESOLUTION_S: Final = 1e-9
 
 T = TypeVar("T")
@@ -81,65 +82,6 @@ class SimFuture(asyncio.Future[T]):
         return self._number
 
 
-class SimTimer(asyncio.TimerHandle):
-    """
-    A timer that comes after earlier ones set for the same time.
-    """
-
-    __slots__ = ("_number",)
-
-    # Declared by asyncio without types.
-    _context: contextvars.Context
-    _when: float
-    _scheduled: bool
-
-    def __init__(
-        self,
-        when: float,
-        callback: Callable[..., object],
-        args: Sequence[Any],
-        loop: asyncio.AbstractEventLoop,
-        context: contextvars.Context | None,
-        number: int,
-    ) -> None:
-        super().__init__(when, callback, args, loop, context)
-        self._number = number
-
-    @property
-    def life(self) -> Life:
-        """
-        Whose timer this is.
-        """
-        return life_of(self._context)
-
-    def __lt__(self, other: "SimTimer") -> bool:  # type: ignore[override]
-        if self._when == other._when:
-            return self._number < other._number
-        return self._when < other._when
-
-    def mark_scheduled(self) -> None:
-        """
-        Let a cancellation be counted by the loop.
-        """
-        self._scheduled = True
-
-
-class _JumpingSelector:
-    """
-    Stands where asyncio expects its selector: the only place where time moves.
-    """
-
-    def __init__(self, jump: Callable[[], None]) -> None:
-        self._jump = jump
-
-    def select(self, _timeout: float | None) -> tuple[()]:
-        """
-        Report no event; there are no descriptors.
-        """
-        self._jump()
-        return ()
-
-
 class _Generators(weakref.WeakKeyDictionary[AsyncGenerator[Any, Any], Life]):
     """
     The asynchronous generators that are under way, oldest first, and whose they are.
@@ -173,19 +115,20 @@ class JumpingLoop(asyncio.BaseEventLoop):
 
     # Declared by asyncio without types.
     _ready: collections.deque[asyncio.Handle]
-    _scheduled: list[SimTimer]
     _stopping: bool
+    _timer_cancelled_count: int
 
     def __init__(self, *, steps_max: int) -> None:
         super().__init__()
         self.steps = 0
         self._steps_max = steps_max
         self._now_s = START_S
+        # Where asyncio keeps timers alone. Tuples are compared without a call, and the
+        # number lets timers for the same time come in the order they were set.
+        self._scheduled: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._timer_numbers = itertools.count()
         self._task_numbers = itertools.count(1)
         self._numbers = itertools.count(1)
-        self._clock_resolution = _RESOLUTION_S
-        self._selector = _JumpingSelector(self._jump)
         self._asyncgens = _Generators()
         self._has_dead = False
         self.set_task_factory(self._make_task)
@@ -207,13 +150,14 @@ class JumpingLoop(asyncio.BaseEventLoop):
         Set a timer; timers for the same time come in the order they were set.
         """
         self._check_closed()  # type: ignore[attr-defined]
-        timer = SimTimer(when, callback, args, self, context, next(self._timer_numbers))
-        if self._has_dead and not timer.life.is_alive:
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        if self._has_dead and not _is_alive(timer):
             _keep_for_ever((callback, args))
             timer.cancel()
             return timer
-        heapq.heappush(self._scheduled, timer)
-        timer.mark_scheduled()
+        heapq.heappush(self._scheduled, (when, next(self._timer_numbers), timer))
+        # So that asyncio counts its cancellation.
+        timer._scheduled = True  # type: ignore[attr-defined]
         return timer
 
     def next_task_number(self) -> int:
@@ -273,7 +217,7 @@ class JumpingLoop(asyncio.BaseEventLoop):
                 _keep_for_ever(generator)
                 # For the same reason: closing one runs what is left of it.
                 self._asyncgens.discard(generator)
-        for handle in [*self._ready, *self._scheduled]:
+        for handle in [*self._ready, *(timer for *_, timer in self._scheduled)]:
             _silence(handle)
 
     def _tasks(self) -> list[SimTask[Any]]:
@@ -293,33 +237,60 @@ class JumpingLoop(asyncio.BaseEventLoop):
             _bury_task(task)
         return task
 
-    def _jump(self) -> None:
+    def _run_once(self) -> None:
+        """
+        Go round once: let time move if nothing can run, then run what can.
+
+        Does what asyncio does in its place, less the asking of a selector.
+        """
+        self._count_step()
+        timers, ready = self._scheduled, self._ready
+        self._forget_cancelled()
+        if self._has_dead:
+            for handle in ready:
+                _silence(handle)
+        if not ready and not self._stopping:
+            if not timers:
+                raise DeadlockError(time_s=self._now_s, waiting=self.waiting())
+            self._now_s = max(self._now_s, timers[0][0])
+        due_s = self._now_s + _RESOLUTION_S
+        while timers and timers[0][0] < due_s:
+            *_, timer = heapq.heappop(timers)
+            timer._scheduled = False  # type: ignore[attr-defined]
+            ready.append(timer)
+        # What these set off runs in the next round.
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
+
+    def _count_step(self) -> None:
         self.steps += 1
         if self.steps > self._steps_max:
             self._steps_max = self.steps + _STEPS_TO_CLEAN_UP
             raise StepLimitError(
                 steps_max=self.steps - 1, time_s=self._now_s, waiting=self.waiting()
             )
-        if self._has_dead:
-            for handle in self._ready:
-                _silence(handle)
-        if self._ready or self._stopping:
-            return
-        # asyncio has taken cancelled timers off the front before it selects.
-        if not self._scheduled:
-            raise DeadlockError(time_s=self._now_s, waiting=self.waiting())
-        self._now_s = max(self._now_s, self._scheduled[0].when())
 
-    def _process_events(self, _events: object) -> None:
-        """
-        Do nothing: the selector reports no event.
-        """
+    def _forget_cancelled(self) -> None:
+        timers = self._scheduled
+        if self._timer_cancelled_count > max(_CANCELLED_KEPT, len(timers) // 2):
+            timers[:] = [entry for entry in timers if not entry[2].cancelled()]
+            heapq.heapify(timers)
+            self._timer_cancelled_count = 0
+        while timers and timers[0][2].cancelled():
+            heapq.heappop(timers)
+            self._timer_cancelled_count -= 1
+
+
+def _is_alive(handle: asyncio.Handle) -> bool:
+    # asyncio keeps it without a type.
+    context: contextvars.Context = handle._context  # type: ignore[attr-defined]
+    return life_of(context).is_alive
 
 
 def _silence(handle: asyncio.Handle) -> None:
-    # asyncio keeps these without types.
-    context: contextvars.Context = handle._context  # type: ignore[attr-defined]
-    if not handle.cancelled() and not life_of(context).is_alive:
+    if not handle.cancelled() and not _is_alive(handle):
         _keep_for_ever((handle._callback, handle._args))  # type: ignore[attr-defined]
         handle.cancel()
 
