@@ -194,7 +194,7 @@ def test_a_shortened_percentile_is_one_that_can_be_told() -> None:
         each.metric for each in short.expect if isinstance(each, MetricExpectation)
     ]
     assert "chat.latency.p95" not in metrics
-    assert "chat.latency.p90" in metrics
+    assert "chat.latency.p75" in metrics
     assert [finding for finding in lint(short) if finding.severity == "error"] == []
 
 
