@@ -7,9 +7,10 @@ of a request is blotted out wherever else it stands.
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import count
 from typing import Any
+
+from msgspec.structs import replace
 
 from mock_server.blotting import blotted, blotted_value
 from mock_server.limits import Limits

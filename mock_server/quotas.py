@@ -7,9 +7,11 @@ refills continuously, so that what a refusal says about waiting is true.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final
+
+from msgspec.structs import replace
 
 from mock_server.script import QuotaScript, QuotasScript
 from mock_server.surfaces.ports import Answer, Demand, SurfaceRequest, WorldMemory

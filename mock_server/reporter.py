@@ -2,8 +2,9 @@
 What is told of a request: its journal entry, its events, its metrics.
 """
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from mock_server.blotting import blotted_value, repeats_key
 from mock_server.core import Core
@@ -26,8 +27,7 @@ _DROPS_TOLD_EVERY = 1000
 _FIRST_SUCCESS, _FIRST_REDIRECT = 200, 300
 
 
-@dataclass(slots=True, kw_only=True)
-class Decided:
+class Decided(Struct, frozen=True, kw_only=True):
     """
     What is written, and how it came to be.
     """

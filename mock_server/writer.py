@@ -10,7 +10,6 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from email.utils import formatdate
 from enum import StrEnum
 from functools import lru_cache
@@ -19,6 +18,8 @@ from typing import assert_never
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mock_server.clock import Clock
 from mock_server.wire import (
@@ -64,8 +65,7 @@ class Outcome(StrEnum):
     """Nothing more was sent until the mock was stopped."""
 
 
-@dataclass(slots=True)
-class Written:
+class Written(Struct):
     """
     What came of a plan.
     """

@@ -2,10 +2,10 @@
 Faults of a stream: events that are missing, too many, or in the wrong order.
 """
 
-from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import orjson
+from msgspec.structs import replace
 from pydantic import Field
 
 from mock_server.faults.api_errors import server_error

@@ -3,9 +3,10 @@ Faults in the form of what the model says: its end, its choices, its text.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final, Literal
+
+from msgspec.structs import replace
 
 from mock_server.faults.fault import Fault, FaultContext, Level, NullIsName, Target
 from mock_server.faults.sse import (

@@ -3,9 +3,10 @@ Faults in what the model says: tool calls that cannot be used as they are.
 """
 
 import json
-from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
+
+from msgspec.structs import replace
 
 from mock_server.faults.fault import Fault, FaultContext, Level, NullIsName, Target
 

@@ -3,10 +3,10 @@ Faults in how an answer is cut into packets and how quickly it flows.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from enum import StrEnum
 from typing import ClassVar
 
+from msgspec.structs import replace
 from pydantic import Field
 
 from mock_server.faults.events import StreamFault

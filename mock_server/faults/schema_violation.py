@@ -6,12 +6,13 @@ a test can try them all; a fault takes one of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 from typing import Any, ClassVar
 
 import orjson
+from msgspec.structs import replace
 from pydantic import Field
 
 from mock_server.faults.fault import Fault, FaultContext, Level, Target

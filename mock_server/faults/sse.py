@@ -6,10 +6,11 @@ an editor here sees the objects and nothing else.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec.structs import replace
 
 from mock_server.wire import Chunk, End, Head, Part, Plan, Step
 

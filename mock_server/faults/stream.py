@@ -2,9 +2,9 @@
 Faults inside the answer: it ends early, stops, or is not what it claims to be.
 """
 
-from dataclasses import replace
 from typing import ClassVar
 
+from msgspec.structs import replace
 from pydantic import Field
 
 from mock_server.faults.fault import ANSWERING, Fault, FaultContext, Target

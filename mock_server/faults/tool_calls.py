@@ -3,10 +3,10 @@ Faults in which tools the model calls, how often, and under which ids.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
 
+from msgspec.structs import replace
 from pydantic import Field
 
 from mock_server.faults.fault import Fault, FaultContext, Level, Target

@@ -7,8 +7,9 @@ only a fault makes the mock disobey.
 """
 
 from collections.abc import Collection
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from mock_server.script.drawn import DrawnReply, auto_call, default_text
 from mock_server.script.seen import Seen, name_of

@@ -8,6 +8,8 @@ conversations that run at once change nothing for each other.
 import hashlib
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from mock_server.limits import BoundedDict
 from mock_server.script.seen import Seen
 from mock_server.wire import Message, UserMessage, text_of
@@ -22,8 +24,7 @@ _METADATA_KEY = "conversation"
 _DIGEST_DIGITS = 16
 
 
-@dataclass(slots=True)
-class ConversationName:
+class ConversationName(Struct, frozen=True):
     """
     What a conversation is called, and whether another could be called the same.
     """

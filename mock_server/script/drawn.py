@@ -3,9 +3,9 @@ What a rule says to one request: its templates rendered, nothing minted yet.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import orjson
+from msgspec import Struct
 
 from mock_server.script.auto import choose_tool, value_for
 from mock_server.script.rule import (
@@ -32,8 +32,7 @@ from mock_server.wire import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class DrawnCall:
+class DrawnCall(Struct, frozen=True):
     """
     A tool call, its arguments as text.
     """
@@ -43,8 +42,7 @@ class DrawnCall:
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrawnReply:
+class DrawnReply(Struct, frozen=True, kw_only=True):
     """
     What the model is to say.
     """

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import msgspec
 import orjson
+from msgspec import Struct
 
 from mock_server.script.conversation import Conversation
 from mock_server.script.drawn import Draw, DrawnReply, compile_reply, draw_auto
@@ -48,8 +49,7 @@ class ScriptError(Exception):
     """
 
 
-@dataclass(slots=True)
-class CallNames:
+class CallNames(Struct, frozen=True):
     """
     What templates may know of a request besides its text.
     """
@@ -102,8 +102,7 @@ class CompiledRule:
                 return last
 
 
-@dataclass(slots=True, kw_only=True)
-class Decision:
+class Decision(Struct, frozen=True, kw_only=True):
     """
     What a script makes of a request.
     """

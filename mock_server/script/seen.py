@@ -8,7 +8,8 @@ conversations different, and rules must not depend on it.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from mock_server.wire import (
     AssistantMessage,
@@ -53,8 +54,7 @@ def split_tag(text: str) -> tuple[str, str | None]:
     return text[: found.start()] + text[found.end() :], found[1]
 
 
-@dataclass(slots=True)
-class SeenMessage:
+class SeenMessage(Struct, frozen=True):
     """
     One message of the transcript.
     """
@@ -63,8 +63,7 @@ class SeenMessage:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class SeenResult:
+class SeenResult(Struct, frozen=True):
     """
     What a tool answered since the model last spoke.
     """

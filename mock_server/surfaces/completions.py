@@ -4,10 +4,12 @@
 A prompt is to the script what a chat with one user message is.
 """
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Final
+
+from msgspec.structs import replace
 
 from mock_server.surfaces.ports import Answer
 from mock_server.surfaces.resources import Call, Resource, check_fields
@@ -197,5 +199,5 @@ def _form_of(body: Mapping[str, Any], prompts: list[str], each: int) -> TextForm
 def _encode(request_id: str, form: TextForm, reply: Reply) -> Plan:
     # A fault may have changed how many choices there are.
     if form.echoes and len(form.echoes) != len(reply.choices):
-        form = replace(form, echoes=())
+        form = dataclasses.replace(form, echoes=())
     return text_completion_plan(reply, request_id=request_id, form=form)

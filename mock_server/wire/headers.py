@@ -2,8 +2,9 @@
 The headers that the API sends with every answer.
 """
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from mock_server.wire.plan import Head, Plan
 

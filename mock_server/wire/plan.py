@@ -4,11 +4,14 @@ An answer as a plan: bytes and waits, before anything touches a socket.
 A surface encodes its reply as a plan, faults change the plan, and the exchange
 writes it. Each step says only what happens; how long a paced chunk waits is sampled
 by the exchange, so that a plan is the same for every latency.
+
+Steps are structs: one takes a fifth of the time that a dataclass takes to be made.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Pace(StrEnum):
@@ -48,12 +51,9 @@ class Part(StrEnum):
     """The end marker of a stream."""
 
 
-@dataclass(slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """
     The status line and the headers.
-
-    Nobody changes it; but a frozen one takes three times as long to make.
 
     Without a ``content-length`` among the headers the body is sent chunked.
     """
@@ -62,8 +62,7 @@ class Head:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True, gc=False):
     """
     Bytes that leave together; in a stream exactly one event.
 
@@ -75,8 +74,7 @@ class Chunk:
     part: Part = Part.BODY
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """
     Nothing is sent for so long.
     """
@@ -84,8 +82,7 @@ class Wait:
     delay_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Repeat:
+class Repeat(Struct, frozen=True):
     """
     The same bytes are sent again and again, until the client leaves.
     """
@@ -95,15 +92,13 @@ class Repeat:
     """The time before each; 0 sends as quickly as the client reads."""
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """
     The answer is complete; the connection may serve another request.
     """
 
 
-@dataclass(frozen=True, slots=True)
-class EndIf:
+class EndIf(Struct, frozen=True):
     """
     The answer is complete here if, when it has come so far, nobody wants the rest.
     """
@@ -111,29 +106,25 @@ class EndIf:
     is_over: Callable[[], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(Struct, frozen=True):
     """
     The connection is closed (FIN) with the answer unfinished.
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Reset:
+class Reset(Struct, frozen=True):
     """
     The connection is reset (RST).
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Hang:
+class Hang(Struct, frozen=True):
     """
     Nothing more is sent, and the connection stays open until the client leaves.
     """
 
 
-@dataclass(frozen=True, slots=True)
-class CutAfter:
+class CutAfter(Struct, frozen=True):
     """
     So long after this step the connection is cut, wherever the answer is then.
     """

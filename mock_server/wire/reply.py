@@ -3,13 +3,11 @@ What the model says, before it is bytes.
 
 Faults that change what a model says change these values; the encoders turn them into
 an answer. Nothing here is checked: a reply may be as broken as a fault wants it.
-
-Nobody changes one in place; but frozen ones take three times as long to make, and one
-is made for every request.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class FinishReason(StrEnum):
@@ -32,8 +30,7 @@ class ToolKind(StrEnum):
     CUSTOM = "custom"
 
 
-@dataclass(slots=True)
-class ReplyToolCall:
+class ReplyToolCall(Struct, frozen=True):
     """
     A tool call that the model asks for.
     """
@@ -46,8 +43,7 @@ class ReplyToolCall:
     kind: ToolKind = ToolKind.FUNCTION
 
 
-@dataclass(slots=True, kw_only=True)
-class Choice:
+class Choice(Struct, frozen=True, kw_only=True):
     """
     One answer to the question; there are as many as ``n`` asked for.
     """
@@ -61,8 +57,7 @@ class Choice:
     finish_reason: str | None = FinishReason.STOP
 
 
-@dataclass(slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """
     Tokens in and out.
     """
@@ -71,8 +66,7 @@ class Usage:
     completion_tokens: int
 
 
-@dataclass(slots=True, kw_only=True)
-class Reply(Choice):
+class Reply(Choice, frozen=True, kw_only=True):
     """
     What the model says: its first choice, the further ones, and what is around them.
     """

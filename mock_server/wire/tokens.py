@@ -7,7 +7,8 @@ pieces look like a model's; at tokens, if their log probabilities are asked for.
 """
 
 import re
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from mock_server.tokens import CHARACTERS_PER_TOKEN, TOKENIZER
 from mock_server.wire.reply import Choice, FinishReason, ReplyToolCall

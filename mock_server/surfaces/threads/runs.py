@@ -7,11 +7,12 @@ Outputs come all at once, as the official client sends them, or one by one to
 
 import copy
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
 import orjson
+from msgspec.structs import replace
 
 from mock_server.core import Core
 from mock_server.latency import LatencyProfile
