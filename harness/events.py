@@ -459,6 +459,17 @@ class WebhookAttemptStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookAttemptRejected(Event):
+    """
+    The circuit of an endpoint opened while a delivery was claimed; it waits again.
+    """
+
+    message_id: MessageId
+    endpoint: str
+    retry_after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookAttemptEnded(Event):
     """
     A delivery attempt has an outcome.

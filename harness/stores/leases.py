@@ -1,5 +1,5 @@
 """
-The SQL of leases: claiming what is due, and releasing what was cut off.
+The SQL of leases: claiming what is due, giving it back, releasing what was cut off.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +44,13 @@ UPDATE deliveries
 SET state = 'waiting', due_us = :due_us, crashes = crashes + :crashes,
     owner = NULL, claimed_us = NULL, lease_until_us = NULL, last_error = :error
 WHERE delivery_id = :delivery_id
+"""
+
+_GIVE_BACK: Final = """
+UPDATE deliveries
+SET state = 'waiting', attempts = attempts - 1,
+    owner = NULL, claimed_us = NULL, lease_until_us = NULL
+WHERE delivery_id = :delivery_id AND fence = :fence AND state = 'sending'
 """
 
 _DIE_OF_CRASHES: Final = """
@@ -109,6 +116,21 @@ def _claimed(
         fence=fence,
         created_s=to_s(created_us),
         trace_id=trace_id,
+    )
+
+
+def give_back(connection: apsw.Connection, claimed: ClaimedDelivery) -> bool:
+    """
+    Undo a claim, its count of attempts too, unless the fence was overtaken.
+    """
+    # The fence stays where it is: what still holds this claim can change nothing.
+    return bool(
+        change(
+            connection,
+            _GIVE_BACK,
+            delivery_id=claimed.delivery_id,
+            fence=claimed.fence,
+        )
     )
 
 

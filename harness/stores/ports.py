@@ -173,6 +173,16 @@ class Store(Protocol):
                 room of the others.
         """
 
+    async def give_back(self, claim: ClaimedDelivery) -> bool:
+        """
+        Undo a claim whose attempt was not made.
+
+        The delivery is due as it was, and the attempt is neither counted nor on record.
+
+        Returns:
+            False if the fence was overtaken; nothing changed then.
+        """
+
     async def finish_delivery(
         self, claim: ClaimedDelivery, *, attempt: DeliveryAttempt, step: NextStep
     ) -> bool:

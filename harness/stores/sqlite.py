@@ -201,6 +201,12 @@ class SqliteStore(SqliteFile):
             )
         )
 
+    async def give_back(self, claim: ClaimedDelivery) -> bool:
+        """
+        Undo a claim whose attempt was not made; False if the fence was overtaken.
+        """
+        return await self._executor.run(lambda db: leases.give_back(db, claim))
+
     async def finish_delivery(
         self, claim: ClaimedDelivery, *, attempt: DeliveryAttempt, step: NextStep
     ) -> bool:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from harness.bus import EventBus
 from harness.clock import Clock
-from harness.errors import CircuitOpenError
 from harness.events import CircuitChanged, Envelope, WebhookCircuitChanged
 from harness.randomness import Randomness
 from harness.resilience import (
@@ -104,8 +103,8 @@ class EndpointCircuits:
         """
         Make an attempt through the pipeline of its endpoint.
 
-        A delivery that was claimed before the circuit opened is sent all the same: its
-        attempt is counted already.
+        Raises:
+            CircuitOpenError: There is no room for it; see :meth:`room`.
         """
 
         async def make(_attempt: Attempt) -> Answer:
@@ -119,8 +118,6 @@ class EndpointCircuits:
             return await pipeline.execute(make, operation="webhook")
         except _NotDeliveredError as error:
             return error.answer
-        except CircuitOpenError:
-            return await call()
 
     def _of(self, endpoint: str) -> _Known:
         known = self._known.get(endpoint)

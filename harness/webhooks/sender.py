@@ -10,7 +10,7 @@ import asyncio
 import collections
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +20,7 @@ from harness.bus import EventBus
 from harness.clock import Clock, wait_set
 from harness.errors import StoreUnavailableError, check_options
 from harness.events import (
+    WebhookAttemptRejected,
     WebhookAttemptStarted,
     WebhookPurged,
     WebhookRedelivered,
@@ -31,7 +32,6 @@ from harness.resilience import CircuitBreakerOptions
 from harness.stores import (
     ClaimedDelivery,
     DeliveryAttempt,
-    NextStep,
     RetryAt,
     Store,
 )
@@ -271,23 +271,32 @@ class WebhookSender:
 
     def _start(self, tasks: asyncio.TaskGroup, claimed: ClaimedDelivery) -> None:
         self._in_flight[claimed.endpoint] += 1
+        was_closed = self._circuits.is_closed(claimed.endpoint)
         task = tasks.create_task(
             self._deliver(claimed), name=f"deliver {claimed.delivery_id}"
         )
         self._tasks.add(task)
         # A callback runs for a task that was cancelled before it started, too.
-        task.add_done_callback(lambda done: self._ended_one(claimed.endpoint, done))
+        task.add_done_callback(
+            lambda done: self._ended_one(done, claimed.endpoint, was_closed=was_closed)
+        )
 
-    def _ended_one(self, endpoint: str, task: asyncio.Task[None]) -> None:
+    def _ended_one(
+        self, task: asyncio.Task[None], endpoint: str, *, was_closed: bool
+    ) -> None:
         self._tasks.discard(task)
         was_full = self._in_flight[endpoint] >= self._options.in_flight_max
         self._in_flight[endpoint] -= 1
-        if was_full or not self._circuits.is_closed(endpoint):
-            # Something may have waited for this slot; else nothing has changed.
+        if was_full or not (was_closed and self._circuits.is_closed(endpoint)):
+            # Something may have waited for this slot, or for the circuit to close; else
+            # nothing has changed.
             self.wake()
 
     async def _deliver(self, claimed: ClaimedDelivery) -> None:
         with trace_scope(claimed.trace_id):
+            if self._circuits.room(claimed.endpoint) == 0:
+                await self._give_back(claimed)
+                return
             self._bus.publish(
                 WebhookAttemptStarted(
                     message_id=claimed.message_id,
@@ -316,11 +325,28 @@ class WebhookSender:
                     "webhook_retry", claimed.message_id, claimed.attempt_number
                 ),
             )
-            if await self._record(claimed, attempt, step):
+            write = functools.partial(
+                self._store.finish_delivery, claimed, attempt=attempt, step=step
+            )
+            if await self._write(write):
                 if isinstance(step, RetryAt):
                     # It may be due before anything else that is known of.
                     self.wake()
                 self._bus.publish(step_taken(claimed, attempt, step, now_s))
+
+    async def _give_back(self, claimed: ClaimedDelivery) -> None:
+        """
+        Let a delivery wait whose circuit opened while it was claimed.
+        """
+        retry_after_s = self._circuits.refuses_for_s(claimed.endpoint)
+        if await self._write(functools.partial(self._store.give_back, claimed)):
+            self._bus.publish(
+                WebhookAttemptRejected(
+                    message_id=claimed.message_id,
+                    endpoint=claimed.endpoint,
+                    retry_after_s=retry_after_s,
+                )
+            )
 
     async def _attempt(self, claimed: ClaimedDelivery) -> Answer:
         endpoint = self._endpoints.get(claimed.endpoint)
@@ -353,25 +379,19 @@ class WebhookSender:
             until_s = self._paused_until_s.get(endpoint, 0.0)
             self._paused_until_s[endpoint] = max(until_s, now_s + answer.pause_s)
 
-    async def _record(
-        self, claimed: ClaimedDelivery, attempt: DeliveryAttempt, step: NextStep
-    ) -> bool:
+    async def _write(self, write: Callable[[], Awaitable[bool]]) -> bool:
         """
         Write what follows, over outages too; False if somebody else owns it by then.
         """
         try:
-            return await self._store.finish_delivery(
-                claimed, attempt=attempt, step=step
-            )
+            return await write()
         except StoreUnavailableError:
             self._unrecorded += 1
         try:
             while True:
                 await self._clock.sleep(self._options.outage_delay_s)
                 try:
-                    return await self._store.finish_delivery(
-                        claimed, attempt=attempt, step=step
-                    )
+                    return await write()
                 except StoreUnavailableError:
                     continue
         finally:

@@ -228,6 +228,49 @@ async def test_fences_off_a_sender_past_its_lease(
     assert attempts[0].duration_s == 30.0
 
 
+async def test_gives_back_as_if_it_had_not_been_claimed(
+    store: Store, builder: Any, set_clock: Any
+) -> None:
+    """
+    What was not sent after all is due as it was, before what came later; nothing counts.
+    """
+    await store.enqueue(builder.message("a"))
+    due_s = await store.next_due_s(endpoints=["default"])
+    (first,) = await claim(store)
+    set_clock.advance(1.0)
+    await store.enqueue(builder.message("b"))
+
+    assert await store.give_back(first)
+
+    assert await store.next_due_s(endpoints=["default"]) == due_s
+    again, later = await claim(store)
+    assert (again.message_id, later.message_id) == ("msg_a", "msg_b")
+    assert (again.attempt_number, again.fence) == (1, 2)
+    assert await store.load_attempts(again.message_id) == []
+
+
+async def test_gives_back_only_what_is_still_claimed(
+    store: Store, builder: Any, set_clock: Any
+) -> None:
+    """
+    Who was overtaken, has given it back before or has ended it changes nothing.
+    """
+    await store.enqueue(builder.message("a"))
+    (lost,) = await claim(store)
+    set_clock.advance(31.0)
+    (ours,) = await claim(store)
+
+    assert not await store.give_back(lost)
+    assert await store.give_back(ours)
+    assert not await store.give_back(ours)
+    assert not await store.finish_delivery(ours, attempt=FAILED, step=Delivered())
+
+    (last,) = await claim(store)
+    assert last.attempt_number == 2
+    assert await store.finish_delivery(last, attempt=FAILED, step=Delivered())
+    assert not await store.give_back(last)
+
+
 async def test_records_every_attempt(
     store: Store, builder: Any, set_clock: Any
 ) -> None:

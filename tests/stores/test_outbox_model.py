@@ -64,7 +64,7 @@ class SetClock(LoopClock):
 
 class Outbox(RuleBasedStateMachine):
     """
-    Enqueues, claims, finishes, redelivers, waits and crashes in any order.
+    Enqueues, claims, finishes, gives back, redelivers, waits and crashes in any order.
     """
 
     @initialize()
@@ -213,6 +213,27 @@ class Outbox(RuleBasedStateMachine):
             each.outcomes.append("x")
             each.state = "waiting" if kind == "retry" else kind
             each.due_min_s = self.clock.wall_s + 5.0
+            self.stale.append(claimed)
+
+    @rule(data=st.data(), is_old=st.booleans())
+    def give_back(self, data: st.DataObject, *, is_old: bool) -> None:
+        """
+        Undo a claim; an overtaken one changes nothing.
+        """
+        live = [each.claim for each in self.known.values() if each.state == "sending"]
+        claims = self.stale if is_old else live
+        if not claims:
+            return
+        claimed = data.draw(st.sampled_from(claims))
+        assert claimed is not None
+
+        is_ours = self.run(self.store.give_back(claimed))
+
+        assert is_ours is not is_old
+        if is_ours:
+            each = self.known[claimed.message_id]
+            each.state, each.claim = "waiting", None
+            each.attempts -= 1
             self.stale.append(claimed)
 
     @rule(name=st.integers(0, 9))
