@@ -8,13 +8,16 @@ are exchanged in the class's own table, as those of dates are.
 
 import _queue
 import _thread
+import builtins
 import ctypes
+import fcntl
 import gc
 import os
 import select
 import selectors
 import signal
 import socket
+import stat
 import sys
 from collections.abc import Callable
 from typing import Any, Final
@@ -28,6 +31,8 @@ OTHERS_HOLD_S: Final = 1.0
 _NO_KERNEL: Final = "there is no kernel: use streams, transports or aiohttp"
 _NO_PROCESSES: Final = "a real process has a clock of its own: make it a host"
 _NO_SIGNALS: Final = "no signal comes in virtual time: await an event"
+_NO_FLOW: Final = "nobody writes to it in virtual time: await a stream"
+_NO_PEOPLE: Final = "nobody types in virtual time: pass it in"
 _NO_OTHERS: Final = "who could wake it is stopped too: use asyncio's own primitives"
 
 _SOCKET_METHODS: Final = (
@@ -39,6 +44,7 @@ _PROCESS_FUNCTIONS: Final = (
     *("fork", "forkpty", "posix_spawn", "posix_spawnp", "system"),
     *("spawnl", "spawnle", "spawnlp", "spawnlpe"),
     *("spawnv", "spawnve", "spawnvp", "spawnvpe"),
+    *("wait", "wait3", "wait4", "waitid", "waitpid"),
 )
 _SIGNAL_FUNCTIONS: Final = ("pause", "sigwait", "sigwaitinfo", "sigtimedwait")
 _SELECTORS: Final = (
@@ -53,6 +59,7 @@ _REAL_ACQUIRE: Final = vars(_REAL_LOCK)["acquire"]
 _REAL_ENTER: Final = vars(_REAL_LOCK)["__enter__"]
 _REAL_GET: Final = vars(_queue.SimpleQueue)["get"]
 _REAL_LISTEN: Final = socket.socket.listen
+_REAL_READ: Final = os.read
 
 
 def _refusing(real: Callable[..., Any], what: str, instead: str) -> Callable[..., Any]:
@@ -84,6 +91,25 @@ def _listen(self: socket.socket, backlog: int = 128, /) -> None:
         _REAL_LISTEN(self, backlog)
     elif world.bound_address(self) is None:
         raise EscapeError(what="socket.listen()", instead=_NO_KERNEL)
+
+
+def _read(descriptor: int, length: int, /) -> bytes:
+    # A file on a disk never lets anybody wait; whatever else there is to read may.
+    if inside() is not None and not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise EscapeError(what="os.read()", instead=_NO_FLOW)
+    return _REAL_READ(descriptor, length)
+
+
+def _locking(real: Callable[..., Any], what: str) -> Callable[..., Any]:
+    def call(descriptor: Any, operation: int, /, *arguments: Any) -> Any:
+        if inside() is None or operation & (fcntl.LOCK_NB | fcntl.LOCK_UN):
+            return real(descriptor, operation, *arguments)
+        try:
+            return real(descriptor, operation | fcntl.LOCK_NB, *arguments)
+        except BlockingIOError:
+            raise EscapeError(what=what, instead=_NO_OTHERS) from None
+
+    return call
 
 
 def _acquire(
@@ -129,6 +155,10 @@ BLOCKING_DOORS: Final[tuple[Door, ...]] = (
     *_functions_of(signal, _SIGNAL_FUNCTIONS, _NO_SIGNALS),
     *_functions_of(select, ("select", "poll", "epoll", "kqueue"), _NO_KERNEL),
     *_selector_doors(),
+    (os, "read", _read),
+    (builtins, "input", _refusing(input, "input()", _NO_PEOPLE)),
+    (fcntl, "flock", _locking(fcntl.flock, "waiting for a file that is locked")),
+    (fcntl, "lockf", _locking(fcntl.lockf, "waiting for a file that is locked")),
     (socket.socket, "listen", _listen),
     *(
         (socket.socket, name, _refusing_method(socket.socket, name))
@@ -139,7 +169,7 @@ BLOCKING_DOORS: Final[tuple[Door, ...]] = (
 BOUND_BLOCKING: Final[tuple[tuple[Any, Any], ...]] = tuple(
     (vars(owner)[name], replacement)
     for owner, name, replacement in BLOCKING_DOORS
-    if owner in (os, signal, select)
+    if owner in (os, signal, select, fcntl)
 )
 """What modules may have bound by ``from select import select`` and the like."""
 

@@ -4,6 +4,7 @@ What would stop the one thread of a simulation raises where it is called.
 
 import _thread
 import concurrent.futures
+import fcntl
 import multiprocessing
 import os
 import queue
@@ -12,6 +13,7 @@ import selectors
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 import urllib.request
@@ -41,6 +43,27 @@ def udp() -> socket.socket:
     Return a socket for datagrams.
     """
     return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+
+def read_pipe() -> None:
+    """
+    Read from a pipe to which nobody writes.
+    """
+    reader, writer = os.pipe()
+    try:
+        os.read(reader, 1)
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def lock_twice() -> None:
+    """
+    Lock a file that somebody else has locked.
+    """
+    with tempfile.NamedTemporaryFile() as file, Path(file.name).open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def wait_in_selector() -> None:
@@ -88,6 +111,10 @@ CALLS: Final[dict[str, tuple[str, Call]]] = {
         "starting a process",
         lambda: multiprocessing.get_context("spawn").Process(target=print).start(),
     ),
+    "waitpid": ("os.waitpid", lambda: os.waitpid(-1, 0)),
+    "read": ("os.read", read_pipe),
+    "input": ("input", lambda: input()),  # noqa: PLW0108 - not the real one
+    "flock": ("a file that is locked", lock_twice),
     "select": ("select.select", lambda: select.select([], [], [], 1)),
     "select, bound": ("select.select", lambda: bound_select([], [], [], 1)),
     "poll": ("select.poll", lambda: select.poll().poll(1)),
@@ -132,6 +159,9 @@ async def test_what_does_not_wait_is_let_alone(virtual_time: SimLoop) -> None:
     assert kept.get() == 1
     with pytest.raises(queue.Empty):
         kept.get(block=False)
+    with tempfile.TemporaryFile() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert os.read(file.fileno(), 1) == b""
     assert socket.gethostbyname("localhost") == "127.0.0.1"
     assert socket.gethostbyaddr("127.0.0.1") == ("127.0.0.1", [], ["127.0.0.1"])
     with pytest.raises(socket.gaierror, match="nothing in the simulation"):
