@@ -18,7 +18,7 @@ from yarl import URL
 
 from mock_server.testing import Ending, RawAnswer
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.sockets
 
 SCRIPT: Final = """
 upstream:
