@@ -7,13 +7,13 @@ import errno
 import gc
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TextIO
 
 from mock_server.app import running_mock
+from mock_server.collector import spared_collector
 from mock_server.documents import Document, DocumentError, read_document
 from mock_server.injector import NoSecondListenerError, TooManyFaultsError
 from mock_server.options import MockOptions
@@ -26,8 +26,6 @@ EXIT_PASSED = 0
 EXIT_USAGE = 2
 EXIT_INVALID = 4
 EXIT_INTERRUPTED = 130
-
-_COLLECTOR_THRESHOLDS: Final = (20_000, 20, 50)
 
 
 def serve(
@@ -160,7 +158,8 @@ async def _serve(
         running = await stack.enter_async_context(
             running_mock(script, options, source=source, workers=workers, lost=lose)
         )
-        stack.enter_context(_spared_collector())
+        gc.collect()
+        stack.enter_context(spared_collector())
         print(f"listening on {running.url}", file=output, flush=True)
         if running.control_port is not None:
             print(f"control on {running.control_url}", file=output, flush=True)
@@ -177,25 +176,6 @@ async def _serve(
         )
         async with watch.watching():
             return await stopped
-
-
-@contextmanager
-def _spared_collector() -> Iterator[None]:
-    """
-    Have the garbage collector leave alone what stays, while the context lasts.
-
-    Almost everything here is freed without it. What is kept (modules, rules, the
-    journal) would be gone through again and again, at a fifth of all that is spent.
-    """
-    before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_COLLECTOR_THRESHOLDS)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 def _explain(

@@ -20,6 +20,7 @@ from harness.simulation.links import LinkOptions
 from harness.simulation.loop import WALL_EPOCH_S
 from harness.simulation.running import run_virtual
 from harness.simulation.world import Crash, VirtualWorld, VirtualWorldOptions
+from mock_server.collector import spared_collector
 
 LINKS: Final = LinkOptions(latency_min_s=0.000_1, latency_max_s=0.001)
 """What the network between the hosts is like: a quiet rack."""
@@ -84,7 +85,8 @@ def run_scenario(
 
     failure = None
     try:
-        run_virtual(carry_out, seed=options.seed_for(scenario), links=LINKS)
+        with spared_collector():
+            run_virtual(carry_out, seed=options.seed_for(scenario), links=LINKS)
     except SimulationError as error:
         if not runs:
             raise

@@ -7,7 +7,6 @@ whose waits are this process's work.
 """
 
 import asyncio
-import gc
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
 
 from mock_server.clock import Clock, LoopClock
+from mock_server.collector import spared_collector
 from mock_server.connection import CONNECTION_OPTIONS, Connection
 from mock_server.forwarding import (
     Acked,
@@ -453,7 +453,6 @@ def main(arguments: Sequence[str]) -> int:
     channel, hand = (socket.socket(fileno=int(number)) for number in arguments)
     # The terminal tells all processes at once; the owner says when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-    asyncio.run(work(channel, hand))
+    with spared_collector():
+        asyncio.run(work(channel, hand))
     return 0
