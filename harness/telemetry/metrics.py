@@ -58,6 +58,7 @@ class Metrics:
     def __init__(self, *, label_values_max: int = LABEL_VALUES_MAX) -> None:
         self.registry = CollectorRegistry()
         self._labels = _Labels(values_max=label_values_max)
+        self._children: dict[tuple[str, tuple[str, ...]], Any] = {}
         self._counters: dict[str, Counter] = {}
         self._histograms: dict[str, Histogram] = {}
         for name, text, *labels in _COUNTERS:
@@ -135,12 +136,17 @@ class Metrics:
     def _child(self, metric: Any, name: str, values: tuple[str, ...]) -> Any:
         if not values:
             return metric
-        return metric.labels(
-            *(
+        child = self._children.get((name, values))
+        if child is None:
+            folded = tuple(
                 self._labels.fold(name, str(place), value)
                 for place, value in enumerate(values)
             )
-        )
+            child = metric.labels(*folded)
+            # What was folded has no end, so only what is shown as it is is kept.
+            if folded == values:
+                self._children[name, values] = child
+        return child
 
 
 _COUNTERS: Final = (
