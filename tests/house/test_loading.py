@@ -66,3 +66,24 @@ def test_the_mocks_front_door_opens_to_every_name() -> None:
         assert getattr(mock_server, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'Moc'"):
         mock_server.Moc  # noqa: B018 - it is the asking that fails
+
+
+def test_an_interrupt_while_it_loads_is_no_mistake() -> None:
+    """
+    Ctrl-C in the very first moment ends the command with 130, and without a traceback.
+    """
+    program = (
+        "import os, signal, sys\n"
+        "class Interrupts:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'harness.cli':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupts())\n"
+        "from harness.__main__ import main\n"
+        "main()\n"
+    )
+    finished = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert (finished.returncode, finished.stderr) == (130, "")
