@@ -32,6 +32,14 @@ PROBE_RETRY_AFTER_S: Final = 1.0
 BREAK_MAX_FACTOR: Final = 10.0
 """A break grows to so many times the first one, if nothing else is said."""
 
+# A member of an enum is looked up slowly, and these are asked for at every call.
+_CLOSED: Final = CircuitState.CLOSED
+_OPEN: Final = CircuitState.OPEN
+_DISABLED: Final = CircuitState.DISABLED
+_IGNORED: Final = Outcome.IGNORED
+_FAILURE: Final = Outcome.FAILURE
+_BACKPRESSURE: Final = Outcome.BACKPRESSURE
+
 _ROUNDING_S: Final = 1e-6
 _ADMITS_FREELY: Final = frozenset(
     {CircuitState.CLOSED, CircuitState.DISABLED, CircuitState.OBSERVING}
@@ -98,7 +106,7 @@ class Circuit:
         """
         Let a call through, or refuse it.
         """
-        if self.state is CircuitState.CLOSED or self.state in _ADMITS_FREELY:
+        if self.state is _CLOSED or self.state in _ADMITS_FREELY:
             return CircuitPermit(generation=self.generation, is_probe=False)
         self.end_break(now_s)
         if self.state is not CircuitState.HALF_OPEN:
@@ -135,7 +143,7 @@ class Circuit:
         Returns:
             None if the call has to ask for admission.
         """
-        if self.state is CircuitState.OPEN:
+        if self.state is _OPEN:
             left_s = self.open_until_s - now_s
             if left_s <= _ROUNDING_S:
                 return None
@@ -175,7 +183,7 @@ class Circuit:
             return
         permit.is_over = True
         if permit.has_expired or permit.generation != self.generation:
-            if outcome is Outcome.IGNORED and permit.started_s is None:
+            if outcome is _IGNORED and permit.started_s is None:
                 # The call was never made: there is no outcome to speak of.
                 return
             self.news.append(
@@ -192,7 +200,7 @@ class Circuit:
             self._end_probe(permit, outcome, failed=failed, slow=slow)
             if failed is not None:
                 self._decide(now_s, failed=failed or slow, asked_s=retry_after_s)
-        elif failed is not None and self.state is not CircuitState.DISABLED:
+        elif failed is not None and self.state is not _DISABLED:
             self._learn(now_s, failed=failed, slow=slow, asked_s=retry_after_s)
 
     def change(self, options: CircuitBreakerOptions, now_s: float) -> None:
@@ -337,11 +345,11 @@ class Circuit:
         """
         Return whether an outcome counts as failed, None if it does not count.
         """
-        if outcome is Outcome.IGNORED:
+        if outcome is _IGNORED:
             return None
-        if outcome is not Outcome.BACKPRESSURE:
+        if outcome is not _BACKPRESSURE:
             self._backpressure_run = 0
-            return outcome is Outcome.FAILURE
+            return outcome is _FAILURE
         threshold = self.options.backpressure_threshold
         self._backpressure_run += 1
         if threshold is None or self._backpressure_run < threshold:

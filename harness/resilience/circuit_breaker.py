@@ -29,9 +29,11 @@ from harness.resilience.options import CircuitBreakerOptions
 from harness.resilience.outcome import Outcome
 from harness.resilience.strategy import StrategyKind
 
-# The value of an enum's member is looked up slowly, and a refusal has to be cheap.
-_OPEN: Final = CircuitState.OPEN.value
-_ISOLATED: Final = CircuitState.ISOLATED.value
+# A member of an enum is looked up slowly, and so is its value.
+_CLOSED: Final = CircuitState.CLOSED
+_OPEN: Final = CircuitState.OPEN
+_OPEN_NAME: Final = CircuitState.OPEN.value
+_ISOLATED_NAME: Final = CircuitState.ISOLATED.value
 
 
 class CircuitBreaker:
@@ -85,7 +87,7 @@ class CircuitBreaker:
         """
         circuit = self._circuit
         # A closed circuit does not ask for the time.
-        is_closed = circuit.state is CircuitState.CLOSED
+        is_closed = circuit.state is _CLOSED
         now_s = 0.0 if is_closed else self._clock.monotonic()
         answer = circuit.admit(now_s)
         if circuit.news:
@@ -111,15 +113,15 @@ class CircuitBreaker:
         """
         circuit = self._circuit
         # Compared one by one: this path is hot, and a member of an enum hashes slowly.
-        if circuit.state is CircuitState.CLOSED:
+        if circuit.state is _CLOSED:
             return
         refuses_for_s = circuit.refuse_early(self._clock.monotonic())
         if refuses_for_s is None:
             return
-        is_open = circuit.state is CircuitState.OPEN
+        is_open = circuit.state is _OPEN
         error = CircuitOpenError(
             circuit=self.name,
-            state=_OPEN if is_open else _ISOLATED,
+            state=_OPEN_NAME if is_open else _ISOLATED_NAME,
             retry_after_s=refuses_for_s,
         )
         if self._bus.is_heard:
@@ -309,7 +311,7 @@ class CircuitBreaker:
             duration_s=attempt.duration_s,
             retry_after_s=classified.retry_after_s,
         )
-        if self._circuit.state is CircuitState.OPEN:
+        if self._circuit.state is _OPEN:
             attempt.blocked_s = self._circuit.refuses_for_s(self._clock.monotonic())
 
     def _go(self, event: CircuitEvent) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from harness.bus import EventBus
 from harness.clock import Clock
@@ -38,6 +38,11 @@ from harness.resilience.statistics import PipelineStatistics
 from harness.resilience.strategy import Strategy
 
 T = TypeVar("T")
+
+# A member of an enum is looked up slowly, and these are asked for at every attempt.
+_SUCCESS: Final = Outcome.SUCCESS
+_FAILURE: Final = Outcome.FAILURE
+_BACKPRESSURE: Final = Outcome.BACKPRESSURE
 
 _ROUNDING_S = 1e-3
 """A timer may fire so much early; nothing can be done in what is left then."""
@@ -287,11 +292,11 @@ class Pipeline:
 
     def _count(self, outcome: Outcome) -> None:
         # Compared one by one: a member of an enum hashes slowly.
-        if outcome is Outcome.SUCCESS:
+        if outcome is _SUCCESS:
             self._successes += 1
-        elif outcome is Outcome.FAILURE:
+        elif outcome is _FAILURE:
             self._failures += 1
-        elif outcome is Outcome.BACKPRESSURE:
+        elif outcome is _BACKPRESSURE:
             self._backpressures += 1
         else:
             self._ignored += 1

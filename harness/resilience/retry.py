@@ -7,7 +7,7 @@ call needs to remember is kept with that call, never with the strategy.
 
 import random
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from harness.bus import EventBus
 from harness.clock import Clock
@@ -22,6 +22,9 @@ from harness.resilience.outcome import Classified, Outcome
 from harness.resilience.strategy import StrategyKind
 
 _ASKED_JITTER_MAX_S = 1.0
+
+# A member of an enum is looked up slowly, and this one is asked for at every attempt.
+_SUCCESS: Final = Outcome.SUCCESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,8 +281,9 @@ class Retry:
     def _record(self, classified: Classified | None) -> None:
         if self._budget is None or classified is None:
             return
-        if classified.outcome is Outcome.SUCCESS or classified.retryable:
-            self._budget.record(succeeded=classified.outcome is Outcome.SUCCESS)
+        succeeded = classified.outcome is _SUCCESS
+        if succeeded or classified.retryable:
+            self._budget.record(succeeded=succeeded)
 
 
 def _remaining_s(attempt: Attempt) -> float | None:
