@@ -8,14 +8,18 @@ import pytest
 
 from harness.errors import OptionsError
 from harness.resilience import (
+    AdaptiveLimiterOptions,
     BackoffOptions,
     BulkheadOptions,
     CircuitBreakerOptions,
+    ConcurrencyBudgetOptions,
+    HedgingOptions,
     PipelineOptions,
     PipelinesOptions,
     RateLimiterOptions,
     RetryBudgetOptions,
     RetryOptions,
+    ThrottleBudgetOptions,
 )
 
 NAN = float("nan")
@@ -73,6 +77,25 @@ NAN = float("nan")
         ),
         (BackoffOptions, {"max_s": 0.1}),
         (RetryBudgetOptions, {"share": -0.1, "reserve_per_s": -1.0, "window_s": 0.0}),
+        (ThrottleBudgetOptions, {"tokens_max": 0.0, "token_ratio": NAN}),
+        (ConcurrencyBudgetOptions, {"share": 1.5, "retries_min": -1}),
+        (
+            HedgingOptions,
+            {"quantile": 1.0, "delay_min_s": -1.0, "samples_min": 0, "samples_max": -1},
+        ),
+        (HedgingOptions, {"samples_max": 19}),
+        (
+            AdaptiveLimiterOptions,
+            {
+                "base": 0,
+                "window_s": 0.0,
+                "samples_min": 0,
+                "quantile": NAN,
+                "timeout_s": 0.0,
+                "waiting_max": -1,
+                "wait_max_s": -1.0,
+            },
+        ),
         (BulkheadOptions, {"permits_max": 0, "waiting_max": -1, "wait_max_s": -1.0}),
         (PipelinesOptions, {"destinations_max": 0, "idle_s": 0.0}),
         (PipelineOptions, {"total_timeout_s": 0.0, "attempt_timeout_s": -1.0}),
