@@ -7,11 +7,15 @@ the same ids to the same conversation.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Iterator
+from itertools import count
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DRAW_BITS = 53
 _HEX_LENGTH = 32
+_MADE_AHEAD = 64
+_LENGTHS_KNOWN = 256
+_LENGTHS = tuple(f"{length}:" for length in range(_LENGTHS_KNOWN))
 _TO_ALPHABET = bytes(ord(_ALPHABET[byte % len(_ALPHABET)]) for byte in range(256))
 
 Key = str | int
@@ -34,8 +38,7 @@ def mint(seed: int, prefix: str, *keys: Key, length: int = 24) -> str:
         keys: What the id names; other keys give another id.
         length: At most 64: a digest has no more bytes.
     """
-    digest = hashlib.sha512(_joined(seed, "id", prefix, *keys)).digest()
-    return prefix + digest.translate(_TO_ALPHABET)[:length].decode()
+    return _minted(prefix, _joined(seed, "id", prefix, *keys), length)
 
 
 def mint_hex(seed: int, prefix: str, *keys: Key, length: int = 32) -> str:
@@ -66,22 +69,24 @@ class Draws:
         """
         Return an id in base 62 that the keys decide.
         """
-        return mint(self.seed, prefix, *keys, length=length)
+        return _minted(prefix, _joined(self.seed, "id", prefix, *keys), length)
 
-    def minting_hex(self, prefix: str, *keys: Key) -> Callable[[int], str]:
+    def numbered_hex(self, prefix: str, *keys: Key) -> Iterator[str]:
         """
-        Return what mints the id of one more key that is a number.
+        Yield the ids that :meth:`mint_hex` gives for one more key: 1, 2, 3 and so on.
 
-        It gives what :meth:`mint_hex` gives, in half the time.
+        Some are made ahead: together they take a third of the time.
         """
         start = _joined(self.seed, "hex", prefix, *keys)
-
-        def mint(number: int) -> str:
-            text = str(number)
-            key = f"{len(text)}:{text}".encode()
-            return prefix + hashlib.sha256(start + key).hexdigest()[:_HEX_LENGTH]
-
-        return mint
+        for first in count(1, _MADE_AHEAD):
+            texts = map(str, range(first, first + _MADE_AHEAD))
+            yield from [
+                prefix
+                + hashlib.sha256(
+                    b"%b%d:%b" % (start, len(text), text.encode())
+                ).hexdigest()[:_HEX_LENGTH]
+                for text in texts
+            ]
 
     def mint_hex(self, prefix: str, *keys: Key, length: int = 32) -> str:
         """
@@ -94,10 +99,17 @@ def _digest(seed: int, *keys: Key) -> int:
     return int.from_bytes(hashlib.sha256(_joined(seed, *keys)).digest())
 
 
-def _joined(seed: int, *keys: Key) -> bytes:
+def _minted(prefix: str, joined: bytes, length: int) -> str:
+    digest = hashlib.sha512(joined).digest()
+    return prefix + digest[:length].translate(_TO_ALPHABET).decode()
+
+
+def _joined(*keys: Key) -> bytes:
     # The length before each key keeps ("ab", "c") and ("a", "bc") apart.
-    text = f"{len(str(seed))}:{seed}"
+    text = ""
     for key in keys:
         part = key if type(key) is str else str(key)
-        text += f"{len(part)}:{part}"
+        length = len(part)
+        start = _LENGTHS[length] if length < _LENGTHS_KNOWN else f"{length}:"
+        text += start + part
     return text.encode("utf-8", "replace")

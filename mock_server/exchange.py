@@ -6,8 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Mapping
-from itertools import count
-from typing import Any
+from typing import Any, Final
 from weakref import WeakSet
 
 from aiohttp import web
@@ -22,7 +21,7 @@ from mock_server.injector import Moment
 from mock_server.latency import LatencyProfile, Situation
 from mock_server.quotas import Admission, Quotas
 from mock_server.reporter import Decided, Reporter
-from mock_server.request_body import read_body
+from mock_server.request_body import body_at_hand, read_body
 from mock_server.script import QuotasScript
 from mock_server.surfaces.ports import (
     Answer,
@@ -52,7 +51,8 @@ _TRACEPARENT_NAME = istr("traceparent")
 _AUTHORIZATION_NAME = istr("authorization")
 _NO_TRACE = "0" * 32
 _NO_QUERY: MultiDictProxy[str] = MultiDictProxy(MultiDict())
-_INSTANT = LatencyProfile()
+_INSTANT: Final = LatencyProfile()
+_UPSTREAM: Final = Target.UPSTREAM
 
 _FAILED = ApiError(
     "The mock itself failed; its log says why.",
@@ -76,9 +76,9 @@ class Exchange:
         self._core = core
         self._reporter = Reporter(core)
         self._profiles: Mapping[tuple[Target, str | None], LatencyProfile] = {}
+        self._is_instant = True
         self._quotas = Quotas(QuotasScript())
-        self._request_numbers = count(1)
-        self._mint_request_id = core.draws.minting_hex("req_", "request")
+        self._request_ids = core.draws.numbered_hex("req_", "request")
         self._used: WeakSet[asyncio.Transport] = WeakSet()
 
     def use_profiles(
@@ -90,6 +90,7 @@ class Exchange:
         A name of None is for all that have none of their own.
         """
         self._profiles = profiles
+        self._is_instant = all(p == _INSTANT for p in profiles.values())
 
     def use_quotas(self, quotas: Quotas) -> None:
         """
@@ -107,42 +108,56 @@ class Exchange:
         core.time.start_if_needed()
         metrics = core.metrics.surface(surface.name)
         metrics.in_flight += 1
+        admission: Admission | None = None
         try:
             refusal: ApiError | None = None
-            body = b""
             try:
-                body = await read_body(
-                    http,
-                    bytes_max=core.limits.request_body_bytes_max,
-                    timeout_s=core.limits.request_read_timeout_s,
-                    clock=core.clock,
-                )
+                body = body_at_hand(http, core.limits.request_body_bytes_max)
+                if body is None:
+                    body = await self._read(http)
             except ApiError as error:
-                refusal = error
+                body, refusal = b"", error
             request = self._request_of(http, path, body)
             world = self._world_of(request)
             if refusal is not None:
                 answer = self._refuse(request, refusal)
             else:
                 answer = await self._ask(surface, request, world)
-            admission = self._admit(surface, request, world, answer)
-            try:
-                return await self._finish(
-                    http, surface, request, world, admission.answer
-                )
-            finally:
-                admission.release()
+            if self._is_counted(surface):
+                admission = self._quotas.admit(answer, request, world)
+                answer = admission.answer
+            return await self._finish(http, surface, request, world, answer)
         finally:
+            if admission is not None:
+                admission.release()
             metrics.in_flight -= 1
+
+    async def _read(self, http: web.BaseRequest) -> bytes:
+        core = self._core
+        return await read_body(
+            http,
+            bytes_max=core.limits.request_body_bytes_max,
+            timeout_s=core.limits.request_read_timeout_s,
+            clock=core.clock,
+        )
+
+    def _is_counted(self, surface: Surface) -> bool:
+        """
+        Say whether a surface's requests come out of quotas that there are.
+        """
+        return (
+            self._quotas.is_limited
+            and surface.target is _UPSTREAM
+            and not surface.is_silent
+        )
 
     def _request_of(
         self, http: web.BaseRequest, path: str, body: bytes
     ) -> SurfaceRequest:
         core = self._core
-        number = next(self._request_numbers)
         headers = http.headers
         return SurfaceRequest(
-            request_id=self._mint_request_id(number),
+            request_id=next(self._request_ids),
             method=http.method,
             path=path,
             query=http.query if "?" in http.raw_path else _NO_QUERY,
@@ -152,17 +167,17 @@ class Exchange:
             api_key=api_key_of(headers),
             received_s=_received_s(http) or core.clock.monotonic(),
             received_wall_s=core.clock.wall(),
-            is_reused=self._note_use(http),
+            is_reused=len(core.injector) > 0 and self._note_use(http),
         )
 
     def _note_use(self, http: web.BaseRequest) -> bool:
         """
-        Say whether the connection was used before, as far as faults have to know.
+        Say whether the connection was used before, which only faults have to know.
         """
-        if isinstance(http, ForwardedRequest):
+        if type(http) is ForwardedRequest:
             return http.asked.is_reused
         transport = http.transport
-        if transport is None or not len(self._core.injector):
+        if transport is None:
             return False
         is_reused = transport in self._used
         self._used.add(transport)
@@ -172,13 +187,6 @@ class Exchange:
         if request.api_key:
             return self._core.worlds.of_key(request.api_key, request.trace_id)
         return self._core.worlds.of_trace(request.trace_id)
-
-    def _admit(
-        self, surface: Surface, request: SurfaceRequest, world: World, answer: Answer
-    ) -> Admission:
-        if surface.target is not Target.UPSTREAM or surface.is_silent:
-            return Admission(answer=answer)
-        return self._quotas.admit(answer, request, world)
 
     async def _ask(
         self, surface: Surface, request: SurfaceRequest, world: World
@@ -257,7 +265,7 @@ class Exchange:
         decided: Decided,
         delay_of: DelayOf | None,
     ) -> PlanWriter | ShippingWriter:
-        if isinstance(http, ForwardedRequest) and is_shippable(decided.plan):
+        if type(http) is ForwardedRequest and is_shippable(decided.plan):
             is_timed = surface.target is Target.UPSTREAM
             return ShippingWriter(http, delay_of=delay_of, is_timed=is_timed)
         return PlanWriter(
@@ -342,6 +350,8 @@ class Exchange:
         """
         Return how long each chunk waits; None if none does.
         """
+        if self._is_instant and answer.latency is None:
+            return None
         profile = self._profile_of(surface, answer)
         if profile == _INSTANT:
             return None
@@ -377,14 +387,15 @@ class Exchange:
     def _late_headers(
         self, surface: Surface, request: SurfaceRequest
     ) -> tuple[tuple[str, str], ...]:
-        if surface.target is not Target.UPSTREAM:
+        if surface.target is not _UPSTREAM:
             return ()
         elapsed_s = self._core.clock.monotonic() - request.received_s
         return (("openai-processing-ms", str(int(elapsed_s * 1000))),)
 
 
 def _received_s(http: web.BaseRequest) -> float | None:
-    return http.asked.received_s if isinstance(http, ForwardedRequest) else None
+    # To ask by isinstance takes long: a request of aiohttp is a mapping.
+    return http.asked.received_s if type(http) is ForwardedRequest else None
 
 
 def _plan_of(request: SurfaceRequest, answer: Answer, reply: Any) -> Plan:

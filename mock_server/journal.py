@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from mock_server.blotting import blotted, blotted_value
@@ -47,10 +48,9 @@ _SHOWN = (
     "answer_body",
     "answer_bytes",
 )
-_NO_FAULTS: tuple[dict[str, Any], ...] = ()
 
 
-class Entry:
+class Entry(Struct, eq=False):
     """
     One request and what came of it.
 
@@ -58,108 +58,66 @@ class Entry:
     key of the request is kept only to be blotted out.
     """
 
-    __slots__ = (
-        "_answer",
-        "_asked",
-        "_facts",
-        "_kept",
-        "_keys",
-        "_rule",
-        "_script_error",
-        "actual_us",
-        "answer_bytes",
-        "at_us",
-        "depends_on",
-        "faults",
-        "number",
-        "outcome",
-        "planned_us",
-        "request_bytes",
-        "status",
-        "surface",
-        "world",
-    )
+    number: int
+    """Counts the entries of the mock from 1."""
 
-    def __init__(
-        self,
-        number: int,
-        asked: SurfaceRequest,
-        surface: str,
-        world: str,
-        at_us: int,
-        body_max: int,
-    ) -> None:
-        self.number = number
-        """Counts the entries of the mock from 1."""
+    asked: SurfaceRequest
+    """Its body cut off where a journal ends."""
 
-        self.request_bytes = len(asked.body)
-        if self.request_bytes > body_max:
-            asked = replace(asked, body=asked.body[:body_max])
-        self._asked = asked
-        self._kept = len(asked.body)
-        self._answer: bytes | bytearray = b""
-        self._keys: CallKeys | None = None
-        self._facts: Facts = {}
-        self._rule: int | None = None
-        self._script_error: str | None = None
-        self.surface = surface
-        self.world = world
-        self.at_us = at_us
-        self.status: int | None = None
-        self.outcome: str | None = None
-        """None while it is being answered."""
+    keys: CallKeys
+    received: Facts
+    rule: int | None
+    script_error: str | None
+    surface: str
+    world: str
+    request_bytes: int
+    answer: bytes | bytearray = b""
+    status: int | None = None
+    outcome: str | None = None
+    """None while it is being answered."""
 
-        self.faults: Sequence[dict[str, Any]] = _NO_FAULTS
-        self.depends_on: tuple[str, ...] = ()
-        """What besides the seed decided the delay: such a run cannot be repeated."""
+    faults: Sequence[dict[str, Any]] = ()
+    depends_on: tuple[str, ...] = ()
+    """What besides the seed decided the delay: such a run cannot be repeated."""
 
-        self.planned_us: int | None = None
-        self.actual_us: int | None = None
-        self.answer_bytes = 0
-
-    def note(self, answer: Answer) -> None:
-        """
-        Add what the surface made of the request.
-        """
-        self._keys = answer.keys
-        self._facts = answer.received
-        self._rule = answer.rule
-        self._script_error = answer.script_error
-
-    def add_answer(self, answer: bytes | bytearray) -> None:
-        """
-        Add what was sent.
-        """
-        self._answer = answer
-        self._kept += len(answer)
+    planned_us: int | None = None
+    actual_us: int | None = None
+    answer_bytes: int = 0
 
     @property
     def request_id(self) -> str:
         """
         ``req_`` and 32 hex digits.
         """
-        return self._asked.request_id
+        return self.asked.request_id
 
     @property
     def method(self) -> str:
         """
         Of the request.
         """
-        return self._asked.method
+        return self.asked.method
 
     @property
     def path(self) -> str:
         """
         Of the request, without its key.
         """
-        return self._blotted(self._asked.path)
+        return self._blotted(self.asked.path)
 
     @property
     def trace_id(self) -> str | None:
         """
         Of the request, if it had one.
         """
-        return self._asked.trace_id
+        return self.asked.trace_id
+
+    @property
+    def at_us(self) -> int:
+        """
+        When it came in, by the clock's monotonic microseconds.
+        """
+        return int(self.asked.received_s * 1e6)
 
     @property
     def request_headers(self) -> dict[str, str]:
@@ -168,7 +126,7 @@ class Entry:
         """
         return {
             name.lower(): self._blotted(value)
-            for name, value in self._asked.headers.items()
+            for name, value in self.asked.headers.items()
             if name.lower() not in _SECRET_HEADERS
         }
 
@@ -177,48 +135,48 @@ class Entry:
         """
         The first bytes of the body, as text.
         """
-        return self._blotted(self._asked.body.decode("utf-8", "replace"))
+        return self._blotted(self.asked.body.decode("utf-8", "replace"))
 
     @property
-    def conversation(self) -> str | None:
+    def conversation(self) -> str:
         """
-        Of the request, once a surface has said which.
+        Of the request, without its key.
         """
-        return None if self._keys is None else self._blotted(self._keys.conversation)
+        return self._blotted(self.keys.conversation)
 
     @property
-    def turn(self) -> int | None:
+    def turn(self) -> int:
         """
         Of the conversation.
         """
-        return None if self._keys is None else self._keys.turn
+        return self.keys.turn
 
     @property
-    def attempt_number(self) -> int | None:
+    def attempt_number(self) -> int:
         """
         Of the call, from 1.
         """
-        return None if self._keys is None else self._keys.attempt_number
+        return self.keys.attempt_number
 
     @property
     def ambiguous(self) -> bool:
         """
         Whether it cannot be told apart from another conversation's request.
         """
-        return self._keys is not None and self._keys.ambiguous
+        return self.keys.ambiguous
 
     @property
     def facts(self) -> dict[str, Any]:
         """
         What else the surface said of it.
         """
-        facts = dict(self._facts)
-        if self._rule is not None:
-            facts["rule"] = self._rule
-        if self._script_error is not None:
-            facts["script_error"] = self._script_error
+        facts = dict(self.received)
+        if self.rule is not None:
+            facts["rule"] = self.rule
+        if self.script_error is not None:
+            facts["script_error"] = self.script_error
         return {
-            name: blotted_value(value, self._asked.api_key)
+            name: blotted_value(value, self.asked.api_key)
             for name, value in facts.items()
         }
 
@@ -227,7 +185,7 @@ class Entry:
         """
         The first bytes of the answer, as text.
         """
-        return self._blotted(self._answer.decode("utf-8", "replace"))
+        return self._blotted(self.answer.decode("utf-8", "replace"))
 
     def describe(self) -> dict[str, Any]:
         """
@@ -240,10 +198,10 @@ class Entry:
         """
         What its bodies take.
         """
-        return self._kept
+        return len(self.asked.body) + len(self.answer)
 
     def _blotted(self, text: str) -> str:
-        return blotted(text, self._asked.api_key)
+        return blotted(text, self.asked.api_key)
 
 
 class JournalBudget:
@@ -274,25 +232,35 @@ class Journal:
         return iter(self._entries)
 
     def open(
-        self, request: SurfaceRequest, *, surface: str, world: str, at_us: int
+        self, request: SurfaceRequest, answer: Answer, surface: str, world: str
     ) -> Entry:
         """
-        Write a request down; the rest is filled in as it becomes known.
+        Write down a request, and what a surface made of it.
+
+        How it ended is filled in as it becomes known.
         """
-        limits = self._budget.limits
+        budget = self._budget
+        limits = budget.limits
+        length = kept = len(request.body)
+        if length > limits.journal_body_bytes_max:
+            kept = limits.journal_body_bytes_max
+            request = replace(request, body=request.body[:kept])
         entry = Entry(
-            next(self._budget.numbers),
+            next(budget.numbers),
             request,
+            answer.keys,
+            answer.received,
+            answer.rule,
+            answer.script_error,
             surface,
             world,
-            at_us,
-            limits.journal_body_bytes_max,
+            length,
         )
         if len(self._entries) >= limits.journal_entries_max:
             self._drop_oldest()
-        self._make_room(entry.kept_bytes)
+        self._make_room(kept)
         self._entries.append(entry)
-        self._budget.kept_bytes += entry.kept_bytes
+        budget.kept_bytes += kept
         return entry
 
     def close(self, entry: Entry, *, answer: bytes | bytearray) -> None:
@@ -302,7 +270,7 @@ class Journal:
         if not self._entries or self._entries[0].number > entry.number:
             # It was dropped while it was being answered.
             return
-        entry.add_answer(answer)
+        entry.answer = answer
         self._budget.kept_bytes += len(answer)
         self._make_room(0)
 

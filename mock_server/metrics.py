@@ -5,8 +5,8 @@ Counting is on the path of every request: plain numbers are added up there, and 
 exposition is made of them when somebody asks for it.
 """
 
-from array import array
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -64,31 +64,6 @@ class Buckets:
             total += number
             found.append((name, float(total)))
         return found
-
-
-class Overheads:
-    """
-    The latest overheads, oldest forgotten first.
-    """
-
-    __slots__ = ("_next", "_values_s")
-
-    def __init__(self) -> None:
-        self._values_s = array("d")
-        self._next = 0
-
-    def add(self, overhead_s: float) -> None:
-        """
-        Keep one more.
-        """
-        if len(self._values_s) < OVERHEADS_MAX:
-            self._values_s.append(overhead_s)
-            return
-        self._values_s[self._next] = overhead_s
-        self._next = (self._next + 1) % OVERHEADS_MAX
-
-    def __iter__(self) -> Iterator[float]:
-        return iter(self._values_s)
 
 
 def percentile(values: Iterable[float], share: float) -> float | None:
@@ -184,11 +159,10 @@ class SurfaceMetrics:
 
         self.duration_s = Buckets(_DURATION_BUCKETS_S)
         self.overhead_s = Buckets(_OVERHEAD_BUCKETS_S)
-        self.overheads = Overheads()
+        self.overheads: deque[float] = deque(maxlen=OVERHEADS_MAX)
 
     def measure(
         self,
-        *,
         status: int | None,
         outcome: str,
         elapsed_s: float,
@@ -208,7 +182,7 @@ class SurfaceMetrics:
         self.duration_s.observe(elapsed_s)
         if overhead_s is not None:
             self.overhead_s.observe(overhead_s)
-            self.overheads.add(overhead_s)
+            self.overheads.append(overhead_s)
 
 
 class _Surfaces(Collector):

@@ -225,7 +225,8 @@ class Mock:
         path = _AT_ONCE.get(http.raw_path)
         if path is None or len(self.core.injector):
             return None
-        return self._exchange.serve(http, self._surface_at(http.method, path), path)
+        surface = self._upstream.surface_at(http.method, path)
+        return self._exchange.serve(http, surface, path)
 
     async def handle_aside(self, http: web.BaseRequest) -> web.StreamResponse:
         """

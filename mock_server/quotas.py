@@ -165,7 +165,8 @@ class Quotas:
 
     def __init__(self, script: QuotasScript) -> None:
         self._script = script
-        self._is_limited = script.is_limited
+        self.is_limited = script.is_limited
+        """Whether there is anything to be asked of them."""
 
     def admit(
         self, answer: Answer, request: SurfaceRequest, world: WorldMemory
@@ -175,8 +176,6 @@ class Quotas:
 
         A refused request costs nothing, so that what it is told to wait is enough.
         """
-        if not self._is_limited:
-            return Admission(answer=answer)
         demand = answer.demand or Demand(
             model=answer.received.get("model") or "", prompt_tokens=0
         )

@@ -2,7 +2,7 @@
 What is told of a request: its journal entry, its events, its metrics.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -22,6 +22,8 @@ _END_KINDS = {
     Target.TOOLS: "tool_executed",
     Target.WEBHOOK_ENDPOINT: "webhook_received",
 }
+_UPSTREAM: Final = Target.UPSTREAM
+_COMPLETE: Final = Outcome.COMPLETE
 _TOOL_REFUSED = "tool_refused"
 _DROPS_TOLD_EVERY = 1000
 _FIRST_SUCCESS, _FIRST_REDIRECT = 200, 300
@@ -73,13 +75,7 @@ class Reporter:
         """
         Tell that a request came in.
         """
-        entry = world.journal.open(
-            request,
-            surface=surface.name,
-            world=world.name,
-            at_us=int(request.received_s * 1e6),
-        )
-        entry.note(answer)
+        entry = world.journal.open(request, answer, surface.name, world.name)
         if self._core.worlds.budget.dropped >= self._told_at:
             self._tell_drops()
         if answer.script_error is not None:
@@ -89,7 +85,7 @@ class Reporter:
                 message=answer.script_error,
                 request_id=request.request_id,
             )
-        if surface.target is Target.UPSTREAM and not surface.is_silent:
+        if surface.target is _UPSTREAM and not surface.is_silent:
             if self._core.events.is_heard:
                 self._publish_received(surface, request, world, answer)
             else:
@@ -147,7 +143,7 @@ class Reporter:
         entry.actual_us = int(elapsed_s * 1e6)
         entry.answer_bytes = written.body_bytes
         world.journal.close(entry, answer=written.body)
-        self._measure(entry.surface, written, elapsed_s)
+        self._measure(surface.name, written, elapsed_s)
         if surface.is_silent:
             return
         if not self._core.events.is_heard:
@@ -170,7 +166,7 @@ class Reporter:
         if asked_s is not None:
             fields["retry_after_s"] = asked_s
         kind = _END_KINDS[surface.target]
-        if surface.target is Target.UPSTREAM:
+        if surface.target is _UPSTREAM:
             fields |= _upstream_facts(answer, decided, written)
         else:
             fields |= {"world": world.name, **answer.received, **answer.ended}
@@ -191,13 +187,13 @@ class Reporter:
         self._core.events.publish("journal_dropped", dropped=dropped)
 
     def _measure(self, surface: str, written: Written, elapsed_s: float) -> None:
-        is_complete = written.outcome is Outcome.COMPLETE
+        is_complete = written.outcome is _COMPLETE
         overhead_s = max(0.0, elapsed_s - written.planned_s)
         self._core.metrics.surface(surface).measure(
-            status=written.status,
-            outcome=written.outcome,
-            elapsed_s=elapsed_s,
-            overhead_s=overhead_s if is_complete else None,
+            written.status,
+            written.outcome,
+            elapsed_s,
+            overhead_s if is_complete else None,
         )
 
     def _publish_received(
@@ -235,7 +231,7 @@ def _upstream_facts(answer: Answer, decided: Decided, written: Written) -> Facts
         facts["rule"] = answer.rule
     facts["answer_valid"] = (
         is_success
-        and written.outcome is Outcome.COMPLETE
+        and written.outcome is _COMPLETE
         and not decided.breaks_answer
         and not answer.fails
     )

@@ -2,15 +2,38 @@
 The body of a request, read whole and within limits.
 """
 
-from contextlib import nullcontext
+from typing import Final
 
 from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
+from multidict import istr
 
 from mock_server.clock import Clock
-from mock_server.forwarding import REFUSALS, forwarded_body
+from mock_server.forwarding import REFUSALS, ForwardedBody
 
 _TOO_LARGE, _TOO_SLOW, _BROKEN = REFUSALS
+_EXPECT: Final = istr("expect")
+
+
+def body_at_hand(http: web.BaseRequest, bytes_max: int) -> bytes | None:
+    """
+    Return the body if it is here whole, as it mostly is; None if it has to be read.
+
+    A timer, and a coroutine to wait in, cost more than reading it.
+
+    Raises:
+        ApiError: It is broken.
+    """
+    content: object = http.content
+    if type(content) is ForwardedBody:
+        return content.take()
+    stream = http.content
+    if not stream.is_eof() or stream.total_bytes > bytes_max or _EXPECT in http.headers:
+        return None
+    try:
+        return stream.read_nowait()
+    except (HttpProcessingError, ClientError, web.RequestPayloadError) as error:
+        raise _BROKEN from error
 
 
 async def read_body(
@@ -28,20 +51,13 @@ async def read_body(
     Raises:
         ApiError: It is too large, too slow, or broken.
     """
-    forwarded = forwarded_body(http)
-    if forwarded is not None:
-        return forwarded
+    body = body_at_hand(http, bytes_max)
+    if body is not None:
+        return body
     content = http.content
-    # Mostly it came along with the headers, and a timer costs more than reading it.
-    is_here = content.is_eof()
-    if is_here and content.total_bytes <= bytes_max and "expect" not in http.headers:
-        try:
-            return content.read_nowait()
-        except (HttpProcessingError, ClientError, web.RequestPayloadError) as error:
-            raise _BROKEN from error
     try:
-        async with nullcontext() if is_here else clock.timeout(timeout_s):
-            if http.headers.get("expect", "").lower() == "100-continue":
+        async with clock.timeout(timeout_s):
+            if http.headers.get(_EXPECT, "").lower() == "100-continue":
                 await http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             pieces = []
             left = bytes_max

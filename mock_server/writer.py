@@ -14,7 +14,7 @@ from email.utils import formatdate
 from enum import StrEnum
 from functools import lru_cache
 from http import HTTPStatus
-from typing import assert_never
+from typing import Final, assert_never
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
@@ -63,6 +63,9 @@ class Outcome(StrEnum):
 
     HUNG = "hung"
     """Nothing more was sent until the mock was stopped."""
+
+
+_COMPLETE: Final = Outcome.COMPLETE
 
 
 class Written(Struct):
@@ -152,24 +155,24 @@ def write_whole(
     ):
         return None
     data = chunk.data
-    names = [name for name, _ in head.headers]
-    if "content-length" not in names or "date" in names:
-        return None
     lines = [f"{name}: {value}\r\n" for name, value in head.headers]
-    lines += [f"{name}: {value}\r\n" for name, value in late_headers]
+    text = _start_line(1, 1, head.status) + "".join(lines)
+    if "\r\ncontent-length: " not in text or "\r\ndate: " in text:
+        return None
+    for name, value in late_headers:
+        text += f"{name}: {value}\r\n"
     is_kept = request.keep_alive
-    if not is_kept and "connection" not in names:
-        lines.append("connection: close\r\n")
-    start = _start_line(1, 1, head.status)
-    date = _date(int(clock.wall()))
-    text = f"{start}{''.join(lines)}date: {date}\r\n\r\n"
+    if not is_kept and "\r\nconnection: " not in text:
+        text += "connection: close\r\n"
+    text += f"date: {_date(int(clock.wall()))}\r\n\r\n"
     transport.write(text.encode() + data)
+    length = len(data)
     written = Written(
         status=head.status,
         headers=head.headers,
-        outcome=Outcome.COMPLETE,
-        body=data[:body_kept_max],
-        body_bytes=len(data),
+        outcome=_COMPLETE,
+        body=data if length <= body_kept_max else data[:body_kept_max],
+        body_bytes=length,
     )
     return (KEPT if is_kept else LAST), written
 

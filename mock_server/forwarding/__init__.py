@@ -24,8 +24,8 @@ from mock_server.forwarding.frames import (
 )
 from mock_server.forwarding.request import (
     REFUSALS,
+    ForwardedBody,
     ForwardedRequest,
-    forwarded_body,
     refusal_number,
 )
 from mock_server.forwarding.shipping import ShippingWriter, is_shippable, unpack_plan
@@ -40,6 +40,7 @@ __all__ = [
     "Data",
     "Dropped",
     "Ended",
+    "ForwardedBody",
     "ForwardedRequest",
     "FromOwner",
     "FromWorker",
@@ -49,7 +50,6 @@ __all__ = [
     "Shipped",
     "ShippingWriter",
     "Wrote",
-    "forwarded_body",
     "is_shippable",
     "refusal_number",
     "unpack_plan",

@@ -253,17 +253,6 @@ class ForwardedRequest(web.BaseRequest):
         )
 
 
-def forwarded_body(http: web.BaseRequest) -> bytes | None:
-    """
-    Return the body of a request that came in elsewhere; None if it came in here.
-
-    Raises:
-        ApiError: It could not be read.
-    """
-    content: object = http.content
-    return content.take() if isinstance(content, ForwardedBody) else None
-
-
 @lru_cache(maxsize=1024)
 def url_of(target: str) -> URL:
     """

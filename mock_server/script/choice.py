@@ -29,6 +29,8 @@ def obey_choice(drawn: DrawnReply, seen: Seen) -> DrawnReply:
     """
     request = seen.request
     match request.tool_choice:
+        case None:
+            pass
         case "none":
             if drawn.tool_calls:
                 drawn = _without_calls(drawn, seen)

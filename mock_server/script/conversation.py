@@ -54,7 +54,7 @@ def name_conversation(seen: Seen, trace_id: str | None) -> ConversationName:
 
 def _first_user_text(messages: list[Message]) -> str:
     for message in messages:
-        if isinstance(message, UserMessage):
+        if type(message) is UserMessage:
             return text_of(message.content)
     return text_of(messages[0].content) if messages else ""
 

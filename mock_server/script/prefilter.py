@@ -31,6 +31,7 @@ class Prefilter:
 
     def __init__(self, literals: Sequence[str | None]) -> None:
         self._count = len(literals)
+        self._all = range(self._count)
         self._always: list[int] = []
         self._by_gram: dict[str, list[int]] = {}
         counts = Counter(gram for literal in literals for gram in _grams(literal or ""))
@@ -47,7 +48,7 @@ class Prefilter:
         Return the numbers of the rules that can match, in their order.
         """
         if self._count < RULES_MIN or len(text) > self._count * GRAM_LENGTH:
-            return range(self._count)
+            return self._all
         found = self._always.copy()
         for gram in self._by_gram.keys() & _grams(text):
             found += self._by_gram[gram]

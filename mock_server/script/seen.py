@@ -14,9 +14,12 @@ from msgspec import Struct
 from mock_server.wire import (
     AssistantMessage,
     ChatRequest,
+    DeveloperMessage,
     FunctionCall,
+    FunctionMessage,
     FunctionTool,
     Message,
+    SystemMessage,
     Tool,
     ToolMessage,
     UserMessage,
@@ -28,13 +31,13 @@ _TAG = re.compile(r"\s?\[#([A-Za-z0-9_-]{1,64})\]\s*\Z")
 _WRAPPED_TAG = re.compile(r" \[#([0-9a-z]{4})\]")
 """A tag as the bench writes it, in a service that puts the message into a prompt."""
 
-ROLES = {
-    "SystemMessage": "system",
-    "DeveloperMessage": "developer",
-    "UserMessage": "user",
-    "AssistantMessage": "assistant",
-    "ToolMessage": "tool",
-    "FunctionMessage": "function",
+ROLES: Mapping[type[Message], str] = {
+    SystemMessage: "system",
+    DeveloperMessage: "developer",
+    UserMessage: "user",
+    AssistantMessage: "assistant",
+    ToolMessage: "tool",
+    FunctionMessage: "function",
 }
 
 
@@ -98,10 +101,9 @@ class Seen:
         self.headers = headers
         self.model = request.model
         self.stream = bool(request.stream)
-        turns = [m for m in request.messages if type(m) is AssistantMessage]
-        self.turn = 1 + len(turns)
-        last = request.messages[-1] if request.messages else UserMessage(content="")
-        self.last = see_message(last)
+        messages = request.messages
+        self.turn = 1 + [*map(type, messages)].count(AssistantMessage)
+        self.last = see_message(messages[-1] if messages else UserMessage(content=""))
         self._messages: tuple[SeenMessage, ...] | None = None
         self._results: tuple[SeenResult, ...] | None = None
         self._tools: tuple[str, ...] | None = None
@@ -152,7 +154,7 @@ class Seen:
         if self._user is None:
             text = ""
             for message in reversed(self.request.messages):
-                if isinstance(message, UserMessage):
+                if type(message) is UserMessage:
                     text = text_of(message.content)
                     break
             self._user = split_tag(text)
@@ -160,7 +162,7 @@ class Seen:
 
 
 def _results_of(messages: Sequence[Message]) -> tuple[SeenResult, ...]:
-    if not messages or not isinstance(messages[-1], ToolMessage):
+    if not messages or type(messages[-1]) is not ToolMessage:
         return ()
     answers: list[ToolMessage] = []
     names: dict[str, str] = {}
@@ -195,6 +197,6 @@ def see_message(message: Message) -> SeenMessage:
     Return a message as rules see it.
     """
     text = text_of(message.content)
-    if isinstance(message, UserMessage):
+    if type(message) is UserMessage:
         text = split_tag(text)[0]
-    return SeenMessage(ROLES[type(message).__name__], text)
+    return SeenMessage(ROLES[type(message)], text)

@@ -182,34 +182,48 @@ class ScriptedModel:
         )
         if prompt is None:
             prompt = prompt_tokens(chat)
-        asked: dict[str, Any] = {"keys": keys, "received": received_facts(seen)}
+        received = received_facts(seen)
         try:
             self.check_window(chat.model, prompt, completion_max(chat) or 0, too_long)
             names = CallNames(name.key, attempt)
             decision = self._script.decide(seen, names, conversation)
         except ApiError as error:
-            return Answer(**asked, plan=error_plan(error, request.request_id))
+            plan = error_plan(error, request.request_id)
+            return Answer(keys=keys, received=received, plan=plan)
         except ScriptError as error:
             plan = error_plan(_script_error(error), request.request_id)
-            return Answer(**asked, plan=plan, script_error=str(error))
+            return Answer(
+                keys=keys, received=received, plan=plan, script_error=str(error)
+            )
         rule = None if decision.rule is None else decision.rule.number
-        asked["rule"] = rule
-        asked["latency"] = None if rule is None else self._latencies.get(rule)
-        asked["undelivered"] = decision.undelivered
+        latency = None if rule is None else self._latencies.get(rule)
         if decision.drawn is None:
             if on_error is not None and decision.error is not None:
                 on_error(decision.error)
-            return Answer(**asked, plan=_error_of(decision, request.request_id))
+            return Answer(
+                keys=keys,
+                received=received,
+                plan=_error_of(decision, request.request_id),
+                rule=rule,
+                latency=latency,
+                undelivered=decision.undelivered,
+            )
         drawn = obey_choice(decision.drawn, seen)
-        place = self._place_of(request, world, keys)
+        # Without the body two different requests of one turn would share their ids.
+        body = sha256_of(request.body)
+        place = (world.name, name.key, seen.turn, attempt, body)
         reply = self._mint_reply(drawn, chat, request, place, prompt, id_prefix)
         return Answer(
-            **asked,
+            keys=keys,
+            received=received,
             reply=reply,
             encode=encode,
             describe=describe_reply,
             effect=None if on_reply is None else _telling(on_reply, reply),
             demand=_demand(chat, prompt, reply),
+            rule=rule,
+            latency=latency,
+            undelivered=decision.undelivered,
         )
 
     def refuse(
@@ -231,14 +245,6 @@ class ScriptedModel:
             plan=error_plan(error, request.request_id),
         )
 
-    @staticmethod
-    def _place_of(
-        request: SurfaceRequest, world: WorldMemory, keys: CallKeys
-    ) -> tuple[str | int, ...]:
-        # Without the body two different requests of one turn would share their ids.
-        body = sha256_of(request.body)
-        return (world.name, keys.conversation, keys.turn, keys.attempt_number, body)
-
     def _mint_reply(
         self,
         drawn: DrawnReply,
@@ -252,11 +258,14 @@ class ScriptedModel:
         Give the reply its ids, which the seed, the keys and the body decide.
         """
         first = self._mint_choice(drawn, chat, (*place, 0))
-        others = [
-            self._mint_choice(drawn, chat, (*place, index))
-            for index in range(1, chat.n or 1)
-        ]
-        completion = completion_tokens(first) + sum(map(completion_tokens, others))
+        completion = completion_tokens(first)
+        others: tuple[Choice, ...] = ()
+        if chat.n is not None:
+            others = tuple(
+                self._mint_choice(drawn, chat, (*place, index))
+                for index in range(1, chat.n)
+            )
+            completion += sum(map(completion_tokens, others))
         return Reply(
             id=self._draws.mint(id_prefix, *place, length=_COMPLETION_ID_LENGTH),
             created_s=int(request.received_wall_s),
@@ -266,7 +275,7 @@ class ScriptedModel:
             refusal=first.refusal,
             reasoning=first.reasoning,
             finish_reason=first.finish_reason,
-            others=tuple(others),
+            others=others,
             usage=_usage(drawn, prompt, completion),
             system_fingerprint=self.fingerprint_of(chat.model),
             top_logprobs=(chat.top_logprobs or 0) if chat.logprobs else None,

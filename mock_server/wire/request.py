@@ -379,7 +379,7 @@ def text_of(content: str | list[Any] | None) -> str:
     """
     Return the text of a content: the text parts joined, anything else left out.
     """
-    if isinstance(content, str):
+    if type(content) is str:
         return content
     if content is None:
         return ""

@@ -21,6 +21,9 @@ _KNOWN_SCHEMAS_MAX = 1024
 
 _SCHEMA_DEPTH_MAX = 100
 
+_OBJECT_STARTS = frozenset({b"", b"{", b"n"})
+"""How a schema begins that is an object, null, or not there."""
+
 Context = tuple[str, ...]
 
 
@@ -32,29 +35,28 @@ def check_schemas(request: ChatRequest) -> None:
         ApiError: The first mistake.
     """
     for index, tool in enumerate(request.tools or ()):
-        if isinstance(tool, FunctionTool):
+        if type(tool) is FunctionTool:
             definition = tool.function
-            path = f"tools[{index}].function.parameters"
-            _check_is_object(bytes(definition.parameters), path)
-            problem = find_problem(
-                bytes(definition.parameters), bool(definition.strict)
-            )
+            schema = bytes(definition.parameters)
+            if schema[:1] not in _OBJECT_STARTS:
+                path = f"tools[{index}].function.parameters"
+                refuse_type("an object", orjson.loads(schema), path)
+            problem = find_problem(schema, definition.strict is True)
             if problem is not None:
+                path = f"tools[{index}].function.parameters"
                 text = f"Invalid schema for function '{definition.name}': {problem}"
                 code = "invalid_function_parameters"
                 raise ApiError(text, param=path, code=code)
-    if isinstance(request.response_format, JsonSchemaResponseFormat):
+    if type(request.response_format) is JsonSchemaResponseFormat:
         form = request.response_format.json_schema
-        _check_is_object(bytes(form.schema), "response_format.json_schema.schema")
-        problem = find_problem(bytes(form.schema), bool(form.strict))
+        schema = bytes(form.schema)
+        if schema[:1] not in _OBJECT_STARTS:
+            path = "response_format.json_schema.schema"
+            refuse_type("an object", orjson.loads(schema), path)
+        problem = find_problem(schema, form.strict is True)
         if problem is not None:
             text = f"Invalid schema for response_format '{form.name}': {problem}"
             raise ApiError(text, param="response_format")
-
-
-def _check_is_object(schema: bytes, path: str) -> None:
-    if schema[:1] not in {b"", b"{", b"n"}:
-        refuse_type("an object", orjson.loads(schema), path)
 
 
 @lru_cache(maxsize=_KNOWN_SCHEMAS_MAX)

@@ -41,18 +41,21 @@ def prompt_tokens(request: ChatRequest) -> int:
     """
     Return the tokens of all that the model reads.
     """
-    tokens = TOKENS_PER_REPLY
-    for message in request.messages:
-        tokens += TOKENS_PER_MESSAGE + count_tokens(text_of(message.content))
-        if isinstance(message, AssistantMessage) and message.tool_calls:
+    count = TOKENIZER.count
+    messages = request.messages
+    tokens = TOKENS_PER_REPLY + TOKENS_PER_MESSAGE * len(messages)
+    for message in messages:
+        content = message.content
+        tokens += count(content if type(content) is str else text_of(content))
+        if type(message) is AssistantMessage and message.tool_calls:
             for call in message.tool_calls:
                 if isinstance(call, FunctionCall):
                     name, given = call.function.name, call.function.arguments
                 else:
                     name, given = call.custom.name, call.custom.input
-                tokens += count_tokens(name) + count_tokens(given)
+                tokens += count(name) + count(given)
     for tool in request.tools or ():
-        if isinstance(tool, FunctionTool):
+        if type(tool) is FunctionTool:
             definition = tool.function
             schema_bytes = len(bytes(definition.parameters))
             length = len(definition.name) + len(definition.description or "")
@@ -65,7 +68,9 @@ def completion_tokens(choice: Choice) -> int:
     Return the tokens of one answer of the model.
     """
     tokens = 0
-    for text in (choice.text, choice.refusal, choice.reasoning):
+    if choice.text:
+        tokens = count_tokens(choice.text)
+    for text in (choice.refusal, choice.reasoning):
         if text:
             tokens += count_tokens(text)
     for call in choice.tool_calls:

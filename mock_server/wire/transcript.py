@@ -7,6 +7,7 @@ do not take some parameters.
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from mock_server.wire.errors import ApiError
@@ -30,6 +31,7 @@ _REASONING_MODEL = re.compile(r"(o\d|gpt-5(?!.*chat))")
 _MODEL_WITHOUT_INSTRUCTIONS = re.compile(r"o1-(mini|preview)")
 _INSTRUCTING = {SystemMessage: "system", DeveloperMessage: "developer"}
 _DEFAULT_TEMPERATURE = 1.0
+_MODELS_KEPT_MAX = 256
 
 
 def check_transcript(messages: Sequence[Message]) -> None:
@@ -42,7 +44,8 @@ def check_transcript(messages: Sequence[Message]) -> None:
     called: dict[str, bool] = {}
     called_index = 0
     for index, message in enumerate(messages):
-        if isinstance(message, ToolMessage):
+        # For each message of each request: isinstance asks a struct's metaclass too.
+        if type(message) is ToolMessage:
             if not called:
                 raise _result_without_call(index)
             if message.tool_call_id not in called:
@@ -52,7 +55,7 @@ def check_transcript(messages: Sequence[Message]) -> None:
         if called:
             _check_answered(called, index)
             called = {}
-        if isinstance(message, AssistantMessage):
+        if type(message) is AssistantMessage:
             if message.tool_calls:
                 called = {call.id: False for call in message.tool_calls}
                 called_index = index
@@ -96,6 +99,7 @@ def check_parameters(request: ChatRequest) -> None:
         _check_reasoning_model(request)
 
 
+@lru_cache(_MODELS_KEPT_MAX)
 def is_reasoning_model(model: str) -> bool:
     """
     Say whether a model of that name thinks before it answers.
@@ -142,6 +146,8 @@ def _result_of_unknown_call(index: int, tool_call_id: str) -> ApiError:
 
 def _check_choice(request: ChatRequest, tools: Sequence[Tool]) -> None:
     match request.tool_choice:
+        case None:
+            return
         case FunctionChoice(function=chosen):
             names = {t.function.name for t in tools if isinstance(t, FunctionTool)}
         case CustomChoice(custom=chosen):

@@ -2,12 +2,16 @@
 Chance and ids of the mock.
 """
 
+import hashlib
 from collections import Counter
+from itertools import islice
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mock_server.draws import Draws, draw, mint, mint_hex
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 KEYS = st.lists(st.one_of(st.text(), st.integers()), max_size=4)
 
@@ -74,12 +78,28 @@ def test_a_draw_is_the_same_for_ever() -> None:
 
 def test_ids_that_are_minted_in_a_row_are_those_of_their_keys() -> None:
     """
-    What mints the ids of numbers gives what is minted for each of them.
+    What counts up gives the ids that are minted for each number, from 1.
     """
     draws = Draws(7)
-    mint = draws.minting_hex("req_", "request")
 
-    numbers = (1, 9, 10, 123_456)
-    assert [mint(n) for n in numbers] == [
-        draws.mint_hex("req_", "request", n) for n in numbers
-    ]
+    minted = [*islice(draws.numbered_hex("req_", "request"), 200)]
+
+    assert minted == [draws.mint_hex("req_", "request", n) for n in range(1, 201)]
+
+
+def test_a_long_key_is_told_apart_as_a_short_one() -> None:
+    """
+    Keys have their length before them, however long they are.
+    """
+    draws = Draws(7)
+    lengths = (255, 256, 257, 1000)
+
+    for length in lengths:
+        joined = f"1:72:id5:call_{length}:{'k' * length}".encode()
+        digest = hashlib.sha512(joined).digest()
+
+        minted = draws.mint("call_", "k" * length)
+
+        assert [_ALPHABET.index(c) for c in minted.removeprefix("call_")] == [
+            byte % 62 for byte in digest[:24]
+        ]
