@@ -74,6 +74,7 @@ def test_an_interrupt_while_it_loads_is_no_mistake() -> None:
     """
     program = (
         "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "class Interrupts:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name == 'harness.cli':\n"
