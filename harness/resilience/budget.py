@@ -42,9 +42,14 @@ class Budget(Protocol):
         Count an attempt that ended.
         """
 
+    def end_hedge(self) -> None:
+        """
+        Count a further attempt that ran beside the first and is over.
+        """
+
     def end(self, *, retries: int) -> None:
         """
-        Count a call that ended, after so many further attempts.
+        Count a call that ended, after so many further attempts, hedges left out.
         """
 
 
@@ -87,6 +92,11 @@ class RetryBudget:
     def record(self, *, succeeded: bool) -> None:
         """
         Look away: what calls earn does not depend on how they end.
+        """
+
+    def end_hedge(self) -> None:
+        """
+        Look away: what was spent stays spent until the window has passed.
         """
 
     def end(self, *, retries: int) -> None:
@@ -136,6 +146,11 @@ class ThrottleBudget:
         change = self._options.token_ratio if succeeded else -1.0
         self.tokens = min(max(self.tokens + change, 0.0), self._options.tokens_max)
 
+    def end_hedge(self) -> None:
+        """
+        Look away: attempts count, not what they are made for.
+        """
+
     def end(self, *, retries: int) -> None:
         """
         Look away: attempts count, not calls.
@@ -175,6 +190,12 @@ class ConcurrencyBudget:
         """
         Look away: how attempts end does not matter.
         """
+
+    def end_hedge(self) -> None:
+        """
+        Count a hedge that is over; its place is free again.
+        """
+        self.retrying -= 1
 
     def end(self, *, retries: int) -> None:
         """

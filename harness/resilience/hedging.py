@@ -90,6 +90,10 @@ class Hedging:
                 )
             )
             second = tasks.create_task(_run(inner, hedge), name="hedge")
+            budget = self._budget
+            if budget is not None:
+                # Also where it is cancelled before it began.
+                second.add_done_callback(lambda _: budget.end_hedge())
             done, pending = await asyncio.wait(
                 {first, second}, return_when=asyncio.FIRST_COMPLETED
             )

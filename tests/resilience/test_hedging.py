@@ -11,6 +11,7 @@ from harness.clock import LoopClock
 from harness.events import AttemptEnded, HedgeStarted
 from harness.resilience import (
     Attempt,
+    ConcurrencyBudgetOptions,
     HedgingOptions,
     Pipeline,
     RetryBudgetOptions,
@@ -217,3 +218,56 @@ async def test_cancelling_the_call_cancels_both(
     assert task.cancelled()
     assert [event.outcome for event in recorder.of(AttemptEnded)] == ["ignored"] * 2
     assert pipeline.in_flight == 0
+
+
+@pytest.mark.parametrize("durations_s", [(60, 0.1), (0.15, 60), (0.2, 0.2)])
+async def test_a_hedge_that_is_over_takes_no_place(
+    make_pipeline: MakePipeline,
+    clock: LoopClock,
+    recorder: Recorder,
+    durations_s: tuple[float, float],
+) -> None:
+    """
+    Where so many may be under way at once, the next call may hedge when one is over.
+    """
+    pipeline = make_pipeline(
+        hedging=HedgingOptions(),
+        retry=RetryOptions(
+            attempts_max=1, budget=ConcurrencyBudgetOptions(share=0, retries_min=1)
+        ),
+    )
+    for _ in range(20):
+        await pipeline.execute(call_of(clock, 0.1), operation="embed", may_hedge=True)
+
+    for _ in range(2):
+        await pipeline.execute(
+            call_of(clock, *durations_s), operation="embed", may_hedge=True
+        )
+
+    assert len(recorder.of(HedgeStarted)) == 2
+
+
+async def test_a_hedge_under_way_takes_a_place(
+    make_pipeline: MakePipeline, clock: LoopClock, recorder: Recorder
+) -> None:
+    """
+    Of several calls at once no more hedge than may.
+    """
+    pipeline = make_pipeline(
+        hedging=HedgingOptions(),
+        retry=RetryOptions(
+            attempts_max=1, budget=ConcurrencyBudgetOptions(share=0, retries_min=2)
+        ),
+    )
+    for _ in range(20):
+        await pipeline.execute(call_of(clock, 0.1), operation="embed", may_hedge=True)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(5):
+            tasks.create_task(
+                pipeline.execute(
+                    call_of(clock, 0.5, 0.5), operation="embed", may_hedge=True
+                )
+            )
+
+    assert len(recorder.of(HedgeStarted)) == 2
