@@ -64,7 +64,6 @@ class Hedging:
         When both fail the error of the first one leaves.
         """
         delay_s = self._delay_s() if attempt.execution.may_hedge else None
-        started_s = self._clock.monotonic()
         if delay_s is None:
             result = await inner(attempt)
         else:
@@ -73,13 +72,15 @@ class Hedging:
             if ended.error is not None:
                 raise ended.error
             result = ended.result
-        self._latencies_s.append(self._clock.monotonic() - started_s)
+        # From when the first attempt was made: waiting for permits is no latency.
+        self._latencies_s.append(self._clock.monotonic() - attempt.started_s)
         return result
 
     async def _race(self, inner: Handler, attempt: Attempt, delay_s: float) -> _Ended:
         async with asyncio.TaskGroup() as tasks:
             first = tasks.create_task(_run(inner, attempt), name="first attempt")
-            if await self._ends_within(first, delay_s) or not self._may_start(attempt):
+            is_slow = await self._is_slow(first, attempt, delay_s)
+            if not is_slow or not self._may_start(attempt):
                 return await first
             hedge = attempt.another()
             self._bus.publish(
@@ -105,6 +106,20 @@ class Hedging:
                 return winner
             await asyncio.wait({first, second})
             return _winner({first, second}, first)
+
+    async def _is_slow(
+        self, first: asyncio.Task[_Ended], attempt: Attempt, delay_s: float
+    ) -> bool:
+        """
+        Wait until the first attempt takes longer than most; False if it does not.
+        """
+        if await self._ends_within(first, delay_s):
+            return False
+        if attempt.execution.attempts < attempt.number:
+            # It still waits for permits: another one would wait behind it.
+            return False
+        left_s = attempt.started_s + delay_s - self._clock.monotonic()
+        return left_s <= 0 or not await self._ends_within(first, left_s)
 
     async def _ends_within(self, task: asyncio.Task[_Ended], delay_s: float) -> bool:
         timeout = self._clock.timeout(delay_s)

@@ -14,6 +14,7 @@ from harness.resilience import (
     ConcurrencyBudgetOptions,
     HedgingOptions,
     Pipeline,
+    RateLimiterOptions,
     RetryBudgetOptions,
     RetryOptions,
 )
@@ -271,3 +272,50 @@ async def test_a_hedge_under_way_takes_a_place(
             )
 
     assert len(recorder.of(HedgeStarted)) == 2
+
+
+async def test_a_call_that_waits_for_our_own_permits_is_not_hedged(
+    make_pipeline: MakePipeline, clock: LoopClock, recorder: Recorder
+) -> None:
+    """
+    Waiting is not a slow peer, and a second attempt would wait behind the first.
+    """
+    pipeline = make_pipeline(
+        hedging=HedgingOptions(),
+        retry=RetryOptions(attempts_max=1, budget=None),
+        rate_limiter=RateLimiterOptions(rate_per_s=1, burst=20),
+    )
+    for _ in range(20):
+        await pipeline.execute(call_of(clock, 0.01), operation="embed", may_hedge=True)
+
+    await pipeline.execute(call_of(clock, 0.01), operation="embed", may_hedge=True)
+
+    assert recorder.of(HedgeStarted) == []
+    assert recorder.of(AttemptEnded)[-1].attempt_number == 1
+
+
+async def test_the_wait_for_permits_does_not_make_a_call_slow(
+    make_pipeline: MakePipeline, clock: LoopClock, recorder: Recorder
+) -> None:
+    """
+    The delay of a hedge counts from when the first attempt is made.
+    """
+    pipeline = make_pipeline(
+        hedging=HedgingOptions(quantile=0.5),
+        retry=RetryOptions(attempts_max=1, budget=None),
+        rate_limiter=RateLimiterOptions(rate_per_s=20, burst=1),
+    )
+    for _ in range(20):
+        await pipeline.execute(call_of(clock, 0.1), operation="embed", may_hedge=True)
+    await clock.sleep(1)
+    for duration_s, hedges in ((0.09, 0), (0.3, 1)):
+        await pipeline.execute(call_of(clock, 0.0), operation="embed")
+        started_s = clock.monotonic()
+
+        # Behind the call before it waits 0.05 s for its turn.
+        await pipeline.execute(
+            call_of(clock, duration_s, 60), operation="embed", may_hedge=True
+        )
+
+        assert clock.monotonic() - started_s == pytest.approx(0.05 + duration_s)
+        assert len(recorder.of(HedgeStarted)) == hedges
