@@ -37,6 +37,7 @@ class Hedging:
 
     Args:
         budget: Shared with the retries; None for no limit.
+        counts_calls: Whether to tell the budget of calls, because no retry does.
     """
 
     kind = StrategyKind.HEDGING
@@ -48,9 +49,11 @@ class Hedging:
         budget: Budget | None,
         clock: Clock,
         bus: EventBus,
+        counts_calls: bool = False,
     ) -> None:
         self._options = options
         self._budget = budget
+        self._counted = budget if counts_calls else None
         self._clock = clock
         self._bus = bus
         self._latencies_s: collections.deque[float] = collections.deque(
@@ -63,6 +66,16 @@ class Hedging:
 
         When both fail the error of the first one leaves.
         """
+        counted = self._counted
+        if counted is None:
+            return await self._execute(inner, attempt)
+        counted.begin()
+        try:
+            return await self._execute(inner, attempt)
+        finally:
+            counted.end(retries=0)
+
+    async def _execute(self, inner: Handler, attempt: Attempt) -> Any:
         delay_s = self._delay_s() if attempt.execution.may_hedge else None
         if delay_s is None:
             result = await inner(attempt)

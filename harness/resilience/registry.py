@@ -17,7 +17,11 @@ from harness.resilience.bulkhead import Bulkhead
 from harness.resilience.circuit_breaker import CircuitBreaker
 from harness.resilience.circuit_state import CircuitSnapshot, CircuitState
 from harness.resilience.hedging import Hedging
-from harness.resilience.options import PipelineOptions, PipelinesOptions
+from harness.resilience.options import (
+    PipelineOptions,
+    PipelinesOptions,
+    RetryOptions,
+)
 from harness.resilience.outcome import Classifier
 from harness.resilience.pipeline import Pipeline
 from harness.resilience.rate_limiter import RateLimiter
@@ -238,7 +242,8 @@ class Pipelines:
         clock, bus = self._clock, self._bus
         strategies: list[Strategy] = []
         retry = options.retry
-        budget = None if retry is None else make_budget(retry.budget, clock=clock)
+        # Who hedges without retries takes from the budget that retries would have had.
+        budget = make_budget((retry or RetryOptions()).budget, clock=clock)
         if retry is not None:
             strategies.append(
                 Retry(
@@ -251,7 +256,13 @@ class Pipelines:
             )
         if options.hedging is not None:
             strategies.append(
-                Hedging(options=options.hedging, budget=budget, clock=clock, bus=bus)
+                Hedging(
+                    options=options.hedging,
+                    budget=budget,
+                    clock=clock,
+                    bus=bus,
+                    counts_calls=retry is None,
+                )
             )
         if breaker is not None:
             strategies.append(breaker)

@@ -319,3 +319,26 @@ async def test_the_wait_for_permits_does_not_make_a_call_slow(
 
         assert clock.monotonic() - started_s == pytest.approx(0.05 + duration_s)
         assert len(recorder.of(HedgeStarted)) == hedges
+
+
+async def test_hedges_without_retries_have_a_budget_too(
+    make_pipeline: MakePipeline, clock: LoopClock, recorder: Recorder
+) -> None:
+    """
+    A peer that turns slow for good gets a fifth more calls, and not twice as many.
+    """
+    pipeline = make_pipeline(hedging=HedgingOptions(samples_max=1_000), retry=None)
+    for _ in range(1_000):
+        await pipeline.execute(call_of(clock, 0.01), operation="embed", may_hedge=True)
+    await clock.sleep(10)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(500):
+            tasks.create_task(
+                pipeline.execute(
+                    call_of(clock, 5, 5), operation="embed", may_hedge=True
+                )
+            )
+
+    # A fifth of the calls, and the reserve: three a second for ten seconds.
+    assert len(recorder.of(HedgeStarted)) == 500 / 5 + 30
