@@ -211,7 +211,7 @@ class HedgingSettings(Section):
     """
 
     enabled: bool = False
-    """True makes them, out of the retry budget."""
+    """True makes them, out of the retry budget, where no tools are offered."""
 
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.95
     """The first has to take longer than this share of recent requests."""
