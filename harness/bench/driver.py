@@ -115,6 +115,7 @@ class Driver:
         self._spans = spans
         self._in_flight = 0
         self._dropped = 0
+        self._stirred = asyncio.Event()
         self._lag_max_s = 0.0
         self._zero_s = 0.0
 
@@ -144,6 +145,7 @@ class Driver:
             await self._clock.sleep(delay_s)
 
     def _offer(self, arrival: Arrival, calls: asyncio.TaskGroup) -> None:
+        self._stirred.set()
         self._log.record(
             "call_offered",
             trace_id=arrival.trace_id,
@@ -187,6 +189,7 @@ class Driver:
             ending = _Ending(outcome="unknown", error_code="connection_broken")
         finally:
             self._in_flight -= 1
+            self._stirred.set()
             self._record_ending(arrival, ending, started_s=started_s)
 
     async def _ask(self, arrival: Arrival) -> _Ending:
@@ -317,8 +320,13 @@ class Driver:
         )
 
     async def _sample(self) -> None:
+        """
+        Record how it goes, every so often while anything goes on.
+        """
         while True:
+            await self._stirred.wait()
             await self._clock.sleep(_SAMPLE_INTERVAL_S)
+            self._stirred.clear()
             self._record_sample()
 
     def _record_sample(self) -> None:

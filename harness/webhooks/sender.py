@@ -152,9 +152,11 @@ class WebhookSender:
         self._ended.clear()
         try:
             async with asyncio.TaskGroup() as tasks:
+                is_woken = True
                 while not self._is_stopping:
                     self._woken.clear()
-                    await self._wait(await self._start_due(tasks))
+                    idle_s = await self._start_due(tasks, is_woken=is_woken)
+                    is_woken = await self._wait(idle_s)
         finally:
             self._ended.set()
 
@@ -210,7 +212,7 @@ class WebhookSender:
         )
         return True
 
-    async def _start_due(self, tasks: asyncio.TaskGroup) -> float:
+    async def _start_due(self, tasks: asyncio.TaskGroup, *, is_woken: bool) -> float:
         """
         Start what is due and return for how long there will be nothing to do.
         """
@@ -218,6 +220,9 @@ class WebhookSender:
         try:
             if self._unrecorded:
                 return self._options.outage_delay_s
+            # A look that nobody asked for mostly finds nothing, and costs least so.
+            if not is_woken and (idle_s := await self._idle_s(room)) > 0:
+                return idle_s
             claims = await self._claim(room)
             for claimed in claims:
                 self._start(tasks, claimed)
@@ -265,9 +270,13 @@ class WebhookSender:
         idle_s = min(times_s, default=now_s + self._options.poll_s) - now_s
         return min(max(idle_s, 0.0), self._options.poll_s)
 
-    async def _wait(self, idle_s: float) -> None:
-        if not self._is_stopping:
-            await wait_set(self._woken, clock=self._clock, timeout_s=idle_s)
+    async def _wait(self, idle_s: float) -> bool:
+        """
+        Wait to be woken, but not for longer, and return whether that came.
+        """
+        if self._is_stopping:
+            return True
+        return await wait_set(self._woken, clock=self._clock, timeout_s=idle_s)
 
     def _start(self, tasks: asyncio.TaskGroup, claimed: ClaimedDelivery) -> None:
         self._in_flight[claimed.endpoint] += 1
