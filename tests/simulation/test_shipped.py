@@ -22,7 +22,7 @@ FACTOR: Final = 0.2
 NEEDS_LONGER: Final = {"slow-upstream": 0.6}
 """A fault that is rare does not hit in a shorter run."""
 
-COMPARED: Final = ("deferred-tool", "demo", "flaky-webhooks")
+COMPARED: Final = ("deferred-tool", "upstream-outage", "flaky-webhooks")
 
 
 def logs_of_process(
