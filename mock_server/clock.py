@@ -7,6 +7,7 @@ the running event loop, so that a loop whose clock jumps carries the mock with i
 
 import asyncio
 import time
+from asyncio import get_running_loop
 from typing import Protocol
 
 
@@ -53,7 +54,7 @@ class LoopClock:
         Return the loop's time, or the machine's where no loop runs.
         """
         try:
-            return asyncio.get_running_loop().time()
+            return get_running_loop().time()
         except RuntimeError:
             return time.monotonic()  # noqa: TID251 - this is the door
 

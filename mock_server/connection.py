@@ -13,12 +13,12 @@ from typing import Any, Final, cast
 
 from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
-from aiohttp.http_writer import StreamWriter
 
 from mock_server.clock import LoopClock
+from mock_server.http_request import HttpRequest, QuickRequest
 
 Answering = Coroutine[Any, Any, web.StreamResponse]
-AtOnce = Callable[[web.BaseRequest], Answering | None]
+AtOnce = Callable[[HttpRequest], Answering | None]
 """Begins to answer a request; None if it must have a task from the start."""
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -133,13 +133,10 @@ class Connection(web.RequestHandler):
         message, payload = self._messages[0]
         if not isinstance(message, RawRequestMessage) or not payload.is_eof():
             return False
-        task, manager, parser = self._task_handler, self._manager, self._parser
-        if message.upgrade or task is None or manager is None or parser is None:
+        manager, parser = self._manager, self._parser
+        if message.upgrade or manager is None or parser is None:
             return False
-        http = web.BaseRequest(
-            message, payload, self, StreamWriter(self, self._loop), task, self._loop
-        )
-        answering = self._at_once(http)
+        answering = self._at_once(QuickRequest(message, payload, self, self._loop))
         if answering is None:
             return False
         self._is_answering = True

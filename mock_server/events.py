@@ -94,6 +94,8 @@ class Events:
         self._subscriptions: list[Subscription] = []
         self._dropped_before = 0
         self.published = 0
+        self.is_heard = log_file is not None
+        """Whether anybody wants to know: else a record need not be made."""
 
     @property
     def dropped(self) -> int:
@@ -108,13 +110,6 @@ class Events:
         Readers of the stream.
         """
         return len(self._subscriptions)
-
-    @property
-    def is_heard(self) -> bool:
-        """
-        Whether anybody wants to know: else a record need not be made.
-        """
-        return bool(self._file is not None or self._callables or self._subscriptions)
 
     def pass_over(self) -> None:
         """
@@ -146,6 +141,7 @@ class Events:
         Call ``listener`` with every record from here on, synchronously.
         """
         self._callables.append(listener)
+        self.is_heard = True
 
     @contextmanager
     def subscribed(self) -> Iterator[Subscription]:
@@ -159,10 +155,12 @@ class Events:
             raise TooManySubscribersError
         subscription = Subscription(self._limits.subscriber_events_max)
         self._subscriptions.append(subscription)
+        self.is_heard = True
         try:
             yield subscription
         finally:
             self._subscriptions.remove(subscription)
+            self.is_heard = self._is_wanted()
             self._dropped_before += subscription.dropped
 
     def end_subscriptions(self) -> None:
@@ -180,6 +178,10 @@ class Events:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+            self.is_heard = self._is_wanted()
+
+    def _is_wanted(self) -> bool:
+        return bool(self._file is not None or self._callables or self._subscriptions)
 
 
 def encode_record(record: Record) -> bytes:

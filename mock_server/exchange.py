@@ -17,6 +17,7 @@ from mock_server.fault_context import FaultContexts
 from mock_server.faults import Level, Target
 from mock_server.forwarding import ForwardedRequest, ShippingWriter, is_shippable
 from mock_server.hashes import sha256_of
+from mock_server.http_request import HttpRequest
 from mock_server.injector import Moment
 from mock_server.latency import LatencyProfile, Situation
 from mock_server.quotas import Admission, Quotas
@@ -99,7 +100,7 @@ class Exchange:
         self._quotas = quotas
 
     async def serve(
-        self, http: web.BaseRequest, surface: Surface, path: str
+        self, http: HttpRequest, surface: Surface, path: str
     ) -> web.StreamResponse:
         """
         Answer a request.
@@ -132,7 +133,7 @@ class Exchange:
                 admission.release()
             metrics.in_flight -= 1
 
-    async def _read(self, http: web.BaseRequest) -> bytes:
+    async def _read(self, http: HttpRequest) -> bytes:
         core = self._core
         return await read_body(
             http,
@@ -151,9 +152,7 @@ class Exchange:
             and not surface.is_silent
         )
 
-    def _request_of(
-        self, http: web.BaseRequest, path: str, body: bytes
-    ) -> SurfaceRequest:
+    def _request_of(self, http: HttpRequest, path: str, body: bytes) -> SurfaceRequest:
         core = self._core
         headers = http.headers
         return SurfaceRequest(
@@ -170,7 +169,7 @@ class Exchange:
             is_reused=len(core.injector) > 0 and self._note_use(http),
         )
 
-    def _note_use(self, http: web.BaseRequest) -> bool:
+    def _note_use(self, http: HttpRequest) -> bool:
         """
         Say whether the connection was used before, which only faults have to know.
         """
@@ -209,7 +208,7 @@ class Exchange:
 
     async def _finish(
         self,
-        http: web.BaseRequest,
+        http: HttpRequest,
         surface: Surface,
         request: SurfaceRequest,
         world: World,
@@ -259,7 +258,7 @@ class Exchange:
 
     def _writer_for(
         self,
-        http: web.BaseRequest,
+        http: HttpRequest,
         surface: Surface,
         request: SurfaceRequest,
         decided: Decided,
@@ -393,8 +392,8 @@ class Exchange:
         return (("openai-processing-ms", str(int(elapsed_s * 1000))),)
 
 
-def _received_s(http: web.BaseRequest) -> float | None:
-    # To ask by isinstance takes long: a request of aiohttp is a mapping.
+def _received_s(http: HttpRequest) -> float | None:
+    # Asking by isinstance takes long: a request of aiohttp is an abstract mapping.
     return http.asked.received_s if type(http) is ForwardedRequest else None
 
 

@@ -258,9 +258,10 @@ class Journal:
         )
         if len(self._entries) >= limits.journal_entries_max:
             self._drop_oldest()
-        self._make_room(kept)
-        self._entries.append(entry)
         budget.kept_bytes += kept
+        if budget.kept_bytes > limits.journal_bytes_max:
+            self._make_room()
+        self._entries.append(entry)
         return entry
 
     def close(self, entry: Entry, *, answer: bytes | bytearray) -> None:
@@ -271,8 +272,10 @@ class Journal:
             # It was dropped while it was being answered.
             return
         entry.answer = answer
-        self._budget.kept_bytes += len(answer)
-        self._make_room(0)
+        budget = self._budget
+        budget.kept_bytes += len(answer)
+        if budget.kept_bytes > budget.limits.journal_bytes_max:
+            self._make_room()
 
     def clear(self) -> None:
         """
@@ -281,9 +284,9 @@ class Journal:
         self._budget.kept_bytes -= sum(entry.kept_bytes for entry in self._entries)
         self._entries.clear()
 
-    def _make_room(self, needed_bytes: int) -> None:
-        bytes_max = self._budget.limits.journal_bytes_max
-        while self._entries and self._budget.kept_bytes + needed_bytes > bytes_max:
+    def _make_room(self) -> None:
+        budget = self._budget
+        while self._entries and budget.kept_bytes > budget.limits.journal_bytes_max:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:

@@ -13,6 +13,7 @@ from mock_server.core import Core, build_core
 from mock_server.documents import Document
 from mock_server.exchange import Exchange
 from mock_server.faults import Target
+from mock_server.http_request import HttpRequest
 from mock_server.latency import LatencyProfile, profile_of
 from mock_server.options import MockOptions
 from mock_server.quotas import Quotas
@@ -205,7 +206,7 @@ class Mock:
         )
 
     def answer_at_once(
-        self, http: web.BaseRequest
+        self, http: HttpRequest
     ) -> Coroutine[Any, Any, web.StreamResponse] | None:
         """
         Begin to answer what needs no task to be answered in; None for all else.
@@ -215,7 +216,7 @@ class Mock:
         return self.begin_answer(http)
 
     def begin_answer(
-        self, http: web.BaseRequest
+        self, http: HttpRequest
     ) -> Coroutine[Any, Any, web.StreamResponse] | None:
         """
         Begin to answer a chat that no fault can touch; None for all else.

@@ -188,7 +188,9 @@ class Reporter:
 
     def _measure(self, surface: str, written: Written, elapsed_s: float) -> None:
         is_complete = written.outcome is _COMPLETE
-        overhead_s = max(0.0, elapsed_s - written.planned_s)
+        overhead_s = elapsed_s
+        if written.planned_s:
+            overhead_s = max(0.0, elapsed_s - written.planned_s)
         self._core.metrics.surface(surface).measure(
             written.status,
             written.outcome,

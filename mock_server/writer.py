@@ -22,6 +22,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from mock_server.clock import Clock
+from mock_server.http_request import HttpRequest
 from mock_server.wire import (
     Chunk,
     Close,
@@ -63,6 +64,9 @@ class Outcome(StrEnum):
 
     HUNG = "hung"
     """Nothing more was sent until the mock was stopped."""
+
+    # That of enums is no faster than a function, and every request is counted by it.
+    __hash__ = str.__hash__
 
 
 _COMPLETE: Final = Outcome.COMPLETE
@@ -125,7 +129,7 @@ LAST = WrittenResponse(keep_alive=False)
 
 
 def write_whole(
-    request: web.BaseRequest,
+    request: HttpRequest,
     plan: Plan,
     *,
     clock: Clock,
@@ -193,7 +197,7 @@ class PlanWriter:
 
     def __init__(
         self,
-        request: web.BaseRequest,
+        request: HttpRequest,
         *,
         clock: Clock,
         delay_of: Callable[[Pace, int], float] | None,

@@ -87,13 +87,14 @@ class Seen:
         "_messages",
         "_results",
         "_tools",
-        "_user",
         "headers",
         "last",
         "model",
         "request",
         "stream",
+        "tag",
         "turn",
+        "user_text",
     )
 
     def __init__(self, request: ChatRequest, headers: Mapping[str, str]) -> None:
@@ -104,10 +105,12 @@ class Seen:
         messages = request.messages
         self.turn = 1 + [*map(type, messages)].count(AssistantMessage)
         self.last = see_message(messages[-1] if messages else UserMessage(content=""))
+        self.user_text, self.tag = split_tag(_last_user_text(messages))
+        """What the user said last, and what it was tagged with."""
+
         self._messages: tuple[SeenMessage, ...] | None = None
         self._results: tuple[SeenResult, ...] | None = None
         self._tools: tuple[str, ...] | None = None
-        self._user: tuple[str, str | None] | None = None
 
     @property
     def messages(self) -> tuple[SeenMessage, ...]:
@@ -136,29 +139,12 @@ class Seen:
             self._results = _results_of(self.request.messages)
         return self._results
 
-    @property
-    def user_text(self) -> str:
-        """
-        What the user said last, without its tag.
-        """
-        return self._last_user()[0]
 
-    @property
-    def tag(self) -> str | None:
-        """
-        The tag of what the user said last.
-        """
-        return self._last_user()[1]
-
-    def _last_user(self) -> tuple[str, str | None]:
-        if self._user is None:
-            text = ""
-            for message in reversed(self.request.messages):
-                if type(message) is UserMessage:
-                    text = text_of(message.content)
-                    break
-            self._user = split_tag(text)
-        return self._user
+def _last_user_text(messages: Sequence[Message]) -> str:
+    for message in reversed(messages):
+        if type(message) is UserMessage:
+            return text_of(message.content)
+    return ""
 
 
 def _results_of(messages: Sequence[Message]) -> tuple[SeenResult, ...]:

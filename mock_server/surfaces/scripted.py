@@ -183,8 +183,9 @@ class ScriptedModel:
         if prompt is None:
             prompt = prompt_tokens(chat)
         received = received_facts(seen)
+        allowed = completion_max(chat)
         try:
-            self.check_window(chat.model, prompt, completion_max(chat) or 0, too_long)
+            self.check_window(chat.model, prompt, allowed or 0, too_long)
             names = CallNames(name.key, attempt)
             decision = self._script.decide(seen, names, conversation)
         except ApiError as error:
@@ -220,7 +221,7 @@ class ScriptedModel:
             encode=encode,
             describe=describe_reply,
             effect=None if on_reply is None else _telling(on_reply, reply),
-            demand=_demand(chat, prompt, reply),
+            demand=_demand(chat, prompt, allowed, reply),
             rule=rule,
             latency=latency,
             undelivered=decision.undelivered,
@@ -353,7 +354,7 @@ def received_facts(seen: Seen) -> Facts:
         "offered_tools": list(seen.tools),
         "tool_results": [],
     }
-    if seen.results:
+    if seen.last.role == "tool":
         facts["tool_results"] = [
             {"tool_call_id": result.tool_call_id, "content": result.content}
             for result in seen.results
@@ -389,8 +390,9 @@ def _usage(drawn: DrawnReply, prompt: int, completion: int) -> Usage:
     )
 
 
-def _demand(chat: ChatRequest, prompt: int, reply: Reply) -> Demand:
-    allowed = completion_max(chat)
+def _demand(
+    chat: ChatRequest, prompt: int, allowed: int | None, reply: Reply
+) -> Demand:
     said = reply.usage.completion_tokens
     return Demand(
         model=chat.model,
