@@ -7,6 +7,7 @@ The loser is cancelled and awaited, so that nothing goes on behind the caller's 
 
 import asyncio
 import collections
+import contextlib
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -135,13 +136,11 @@ class Hedging:
         return left_s <= 0 or not await self._ends_within(first, left_s)
 
     async def _ends_within(self, task: asyncio.Task[_Ended], delay_s: float) -> bool:
-        timeout = self._clock.timeout(delay_s)
-        try:
-            async with timeout:
+        with contextlib.suppress(TimeoutError):
+            async with self._clock.timeout(delay_s):
                 await asyncio.wait({task})
-        except TimeoutError:
-            return False
-        return True
+        # It may have ended in the very moment in which the time was over.
+        return task.done()
 
     def _may_start(self, attempt: Attempt) -> bool:
         if attempt.committed:
