@@ -115,6 +115,7 @@ def contained(world: World) -> Iterator[None]:
         restore.callback(set_waiting, is_refused=False)
         _forget_date_header()
         restore.callback(_forget_date_header)
+        restore.callback(_forget_handlers)
         outer_state = random.getstate()
         random.setstate(world.random_state)  # type: ignore[arg-type]
         enter(world)
@@ -140,6 +141,14 @@ def _forget_date_header() -> None:
     helpers = sys.modules.get("aiohttp.helpers")
     if helpers is not None:
         helpers._cached_current_datetime = None  # type: ignore[attr-defined]  # noqa: SLF001 - there is no other door
+
+
+def _forget_handlers() -> None:
+    # aiohttp keeps the handlers of the last thousand routes, and they keep their whole
+    # world; who simulates many seeds in one process would hold hundreds of worlds.
+    web_app = sys.modules.get("aiohttp.web_app")
+    if web_app is not None:
+        web_app._cached_build_middleware.cache_clear()  # noqa: SLF001 - there is no other door
 
 
 def _aiohttp_doors() -> tuple[Door, ...]:

@@ -4,6 +4,7 @@ Leaks of the real world, each with a test that notices when a dependency changes
 
 import asyncio
 import datetime as dt
+import gc
 import importlib
 import math
 import os
@@ -14,6 +15,7 @@ import threading
 import time
 import types
 import uuid
+import weakref
 from collections.abc import Callable
 from time import monotonic as bound_monotonic  # noqa: TID251 - another way in
 from typing import Any
@@ -39,11 +41,19 @@ CLOCKS = {
 }
 
 
+@web.middleware
+async def passing(request: web.Request, handler: Any) -> Any:
+    """
+    Change nothing: aiohttp keeps handlers that are reached through middlewares.
+    """
+    return await handler(request)
+
+
 async def serve(handler: Callable[[web.Request], Any]) -> web.AppRunner:
     """
     Serve a handler on port 8000.
     """
-    app = web.Application()
+    app = web.Application(middlewares=[passing])
     app.router.add_get("/", handler)
     runner = web.AppRunner(app)
     await runner.setup()
@@ -195,6 +205,31 @@ def test_the_date_cache_has_the_name_that_is_reset() -> None:
     The cached second stands in aiohttp under the name that a simulation resets.
     """
     assert hasattr(aiohttp.helpers, "_cached_current_datetime")
+
+
+def test_a_world_is_let_go_when_it_is_over() -> None:
+    """
+    What a simulated server was made of is freed: a thousand seeds are no thousand worlds.
+    """
+    handlers = []
+
+    class Handler:
+        async def get(self, _request: web.Request) -> web.Response:
+            return web.Response(text="hello")
+
+    async def ask() -> None:
+        handler = Handler()
+        handlers.append(weakref.ref(handler))
+        runner = await serve(handler.get)
+        async with aiohttp.ClientSession() as session:
+            await session.get("http://127.0.0.1:8000/")
+        await runner.cleanup()
+
+    with asyncio.Runner(loop_factory=SimLoop) as loop:
+        loop.run(ask())
+    gc.collect()
+
+    assert [handler() for handler in handlers] == [None]
 
 
 @pytest.mark.parametrize(("threshold", "expected_s"), [(5, 9.0), (math.inf, 8.25)])
