@@ -49,7 +49,7 @@ tests: setup ## All tests but the long ones
 	$(BIN)/python -m pytest -m "live and not long and not browser" -n 2 --maxschedchunk 1 -p no:randomly $(LIVE)
 
 test-long: setup ## Soaks, thousands of kills and seeds
-	$(BIN)/python -m pytest -m long --timeout 3600
+	$(BIN)/python -m pytest -m long --timeout 3600 -n 2
 
 test-browser: setup ## What needs a real Chromium (chromium on the path)
 	$(BIN)/python -m pytest -m browser
