@@ -67,7 +67,8 @@ class ProgressLines:
             case "service_killed" | "service_restarted":
                 self._say(f"  {at_s:7.2f} s  {record['kind'].replace('_', ' ')}")
         if at_s >= self._next_s:
-            self._next_s += self._interval_s
+            # A step of virtual time may pass several intervals at once.
+            self._next_s = (at_s // self._interval_s + 1) * self._interval_s
             self._say(self._line())
 
     def _line(self) -> str:
