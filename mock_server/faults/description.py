@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from mock_server.attribute_docs import attribute_docs
 from mock_server.faults.catalogue import CATALOGUE, FAMILIES
 from mock_server.faults.fault import Fault, Level, Target
 
@@ -138,40 +139,11 @@ def _parameters(fault: type[Fault]) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _attribute_docs(fault: type[Fault]) -> dict[str, str]:
-    """
-    Return what the source says below each field.
-    """
-    documented: dict[str, str] = {}
-    for base in reversed(fault.__mro__):
-        if issubclass(base, Fault):
-            documented |= _documented_in(base)
-    return documented
-
-
-def _documented_in(fault: type[Fault]) -> dict[str, str]:
-    lines = inspect.getsource(fault).splitlines()
-    documented = {}
-    for number, line in enumerate(lines[1:], start=1):
-        text = line.strip()
-        is_documentation = text.startswith('"""') and text.count('"""') > 1
-        before = lines[number - 1].strip()
-        if not is_documentation or not before:
-            continue
-        name = _field_above(lines, number)
-        if name in fault.model_fields:
-            documented[name] = text.strip('"').rstrip(".").replace("``", "`")
-    return documented
-
-
-def _field_above(lines: list[str], number: int) -> str:
-    """
-    Return the name of the field that ends above a line.
-    """
-    for line in reversed(lines[:number]):
-        name, separator, _ = line.strip().partition(":")
-        if separator and name.isidentifier():
-            return name
-    return ""
+    return {
+        name: text.rstrip(".").replace("``", "`")
+        for name, text in attribute_docs(fault).items()
+        if "\n" not in text
+    }
 
 
 def _type_of(field: FieldInfo) -> str:

@@ -98,7 +98,7 @@ class Fault(BaseModel):
     Base of all faults; the fields of a subclass are its parameters.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     name: ClassVar[str]
     level: ClassVar[Level] = Level.PLAN

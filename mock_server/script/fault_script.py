@@ -200,10 +200,7 @@ class _KnownFault(FaultScript):
     Base of the models that know their fault's parameters.
     """
 
-    # The classes are made here: there is no source to look for docstrings in.
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=False
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 _UNKNOWN = "<unknown>"

@@ -180,50 +180,36 @@ class ScriptedModel:
             attempt_number=attempt,
             ambiguous=attempt > 1 and not name.is_unique,
         )
-        if prompt is None:
-            prompt = prompt_tokens(chat)
+        prompt = prompt_tokens(chat) if prompt is None else prompt
         received = received_facts(seen)
         allowed = completion_max(chat)
         try:
             self.check_window(chat.model, prompt, allowed or 0, too_long)
             names = CallNames(name.key, attempt)
             decision = self._script.decide(seen, names, conversation)
-        except ApiError as error:
-            plan = error_plan(error, request.request_id)
-            return Answer(keys=keys, received=received, plan=plan)
-        except ScriptError as error:
-            plan = error_plan(_script_error(error), request.request_id)
-            return Answer(
-                keys=keys, received=received, plan=plan, script_error=str(error)
-            )
+        except (ApiError, ScriptError) as error:
+            return _failed(error, keys, received, request.request_id)
+        reply: Reply | None = None
+        if decision.drawn is not None:
+            drawn = obey_choice(decision.drawn, seen)
+            # Without the body two requests of one turn would share their ids.
+            body = sha256_of(request.body)
+            place = (world.name, name.key, seen.turn, attempt, body)
+            reply = self._mint_reply(drawn, chat, request, place, prompt, id_prefix)
+        elif on_error is not None and decision.error is not None:
+            on_error(decision.error)
         rule = None if decision.rule is None else decision.rule.number
-        latency = None if rule is None else self._latencies.get(rule)
-        if decision.drawn is None:
-            if on_error is not None and decision.error is not None:
-                on_error(decision.error)
-            return Answer(
-                keys=keys,
-                received=received,
-                plan=_error_of(decision, request.request_id),
-                rule=rule,
-                latency=latency,
-                undelivered=decision.undelivered,
-            )
-        drawn = obey_choice(decision.drawn, seen)
-        # Without the body two different requests of one turn would share their ids.
-        body = sha256_of(request.body)
-        place = (world.name, name.key, seen.turn, attempt, body)
-        reply = self._mint_reply(drawn, chat, request, place, prompt, id_prefix)
         return Answer(
             keys=keys,
             received=received,
+            plan=None if reply else _error_of(decision, request.request_id),
             reply=reply,
             encode=encode,
             describe=describe_reply,
-            effect=None if on_reply is None else _telling(on_reply, reply),
-            demand=_demand(chat, prompt, allowed, reply),
+            effect=_telling(on_reply, reply) if on_reply and reply else None,
+            demand=_demand(chat, prompt, allowed, reply) if reply else None,
             rule=rule,
-            latency=latency,
+            latency=None if rule is None else self._latencies.get(rule),
             undelivered=decision.undelivered,
         )
 
@@ -370,6 +356,19 @@ def _telling(on_reply: Callable[[Reply], None], reply: Reply) -> Callable[[], Fa
         return {}
 
     return tell
+
+
+def _failed(
+    error: ApiError | ScriptError, keys: CallKeys, received: Facts, request_id: str
+) -> Answer:
+    if isinstance(error, ApiError):
+        return Answer(keys=keys, received=received, plan=error_plan(error, request_id))
+    return Answer(
+        keys=keys,
+        received=received,
+        plan=error_plan(_script_error(error), request_id),
+        script_error=str(error),
+    )
 
 
 def _error_of(decision: Decision, request_id: str) -> Plan:
