@@ -60,6 +60,8 @@ def serving(*arguments: str) -> Iterator[Server]:
     Run a server while the context lasts.
     """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # What is installed was compiled once; to do it at every start is not its cost.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     process = subprocess.Popen(  # noqa: S603 - our own file
         [sys.executable, *arguments],
         stdout=subprocess.PIPE,

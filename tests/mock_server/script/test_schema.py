@@ -7,8 +7,9 @@ from typing import Any
 import jsonschema
 import pytest
 
+from mock_server.attribute_docs import attribute_docs
 from mock_server.faults import CATALOGUE
-from mock_server.script import MockScript
+from mock_server.script import FaultScript, MockScript
 
 SCHEMA = MockScript.model_json_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -76,3 +77,53 @@ def test_every_key_is_explained_or_plain() -> None:
     rule = SCHEMA["$defs"]["Match"]["properties"]
 
     assert rule["turn"]["description"].startswith("The round with the model")
+
+
+def test_schema_says_what_the_keys_mean() -> None:
+    """
+    Docstrings of fields describe the keys, those that faults have from their base too.
+    """
+    definitions = SCHEMA["$defs"]
+    described = FaultScript.model_fields["from_s"]
+    text = attribute_docs(FaultScript)["from_s"]
+
+    assert described.description is None
+    assert definitions["StatusFault"]["properties"]["from"]["description"] == text
+    assert text == "Scenario time at which it begins."
+
+
+class _Base:
+    """
+    What a class says of its attributes.
+    """
+
+    first: int
+    """Of the base."""
+
+    second: int
+    """Once."""
+
+    third: int
+
+
+class _Described(_Base):
+    """
+    Another that says more.
+    """
+
+    second: int
+    """
+    Again.
+    """
+
+
+def test_docs_of_attributes_are_those_below_them() -> None:
+    """
+    What stands below an attribute describes it, in a base too, unless it is said again.
+
+    A class that was made while running has no source to say anything.
+    """
+    made = type("Made", (_Described,), {})
+
+    assert attribute_docs(_Described) == {"first": "Of the base.", "second": "Again."}
+    assert attribute_docs(made) == attribute_docs(_Described)
