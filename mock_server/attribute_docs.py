@@ -4,8 +4,12 @@ The docstrings of the attributes of a class, which Python itself does not keep.
 
 import ast
 import inspect
-import textwrap
+import sys
+from collections.abc import Mapping
+from functools import cache
 from itertools import pairwise
+
+Docs = Mapping[str, str]
 
 
 def attribute_docs(described: type) -> dict[str, str]:
@@ -16,19 +20,28 @@ def attribute_docs(described: type) -> dict[str, str]:
     """
     docs: dict[str, str] = {}
     for base in reversed(described.__mro__):
-        docs |= _docs_within(base)
+        # One that was made while running stands in no source.
+        docs |= _docs_in(base.__module__).get(base.__qualname__, {})
     return docs
 
 
-def _docs_within(described: type) -> dict[str, str]:
+@cache
+def _docs_in(module: str) -> Mapping[str, Docs]:
+    """
+    Return what the classes of a module say of their attributes, by class.
+    """
     try:
-        source = inspect.getsource(described)
-    except (OSError, TypeError):
-        # It was made while running.
+        source = inspect.getsource(sys.modules[module])
+    except (KeyError, OSError, TypeError):
         return {}
-    (definition,) = ast.parse(textwrap.dedent(source)).body
-    if not isinstance(definition, ast.ClassDef):
-        return {}
+    return {
+        statement.name: _docs_of(statement)
+        for statement in ast.parse(source).body
+        if isinstance(statement, ast.ClassDef)
+    }
+
+
+def _docs_of(definition: ast.ClassDef) -> Docs:
     return {
         statement.target.id: inspect.cleandoc(after.value.value)
         for statement, after in pairwise(definition.body)
