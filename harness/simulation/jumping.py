@@ -243,9 +243,12 @@ class JumpingLoop(asyncio.BaseEventLoop):
 
         Does what asyncio does in its place, less the asking of a selector.
         """
-        self._count_step()
+        self.steps += 1
+        if self.steps > self._steps_max:
+            self._refuse_step()
         timers, ready = self._scheduled, self._ready
-        self._forget_cancelled()
+        if self._timer_cancelled_count:
+            self._forget_cancelled()
         if self._has_dead:
             for handle in ready:
                 _silence(handle)
@@ -264,13 +267,11 @@ class JumpingLoop(asyncio.BaseEventLoop):
             if not handle._cancelled:
                 handle._run()
 
-    def _count_step(self) -> None:
-        self.steps += 1
-        if self.steps > self._steps_max:
-            self._steps_max = self.steps + _STEPS_TO_CLEAN_UP
-            raise StepLimitError(
-                steps_max=self.steps - 1, time_s=self._now_s, waiting=self.waiting()
-            )
+    def _refuse_step(self) -> None:
+        self._steps_max = self.steps + _STEPS_TO_CLEAN_UP
+        raise StepLimitError(
+            steps_max=self.steps - 1, time_s=self._now_s, waiting=self.waiting()
+        )
 
     def _forget_cancelled(self) -> None:
         timers = self._scheduled
