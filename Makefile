@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Without compiled modules each of the many processes would compile all of them again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo test test-long test-browser breaker-table format lint layers types tests lock clean
 
 help: ## What can be made
