@@ -88,23 +88,6 @@ DELETE FROM idempotency_keys WHERE key IN (
 )
 """
 
-# Most sweeps find nothing, and asking costs a fraction of deleting nothing.
-_IS_ANYTHING_OLD: Final = """
-SELECT EXISTS (SELECT 1 FROM deliveries
-               WHERE state = 'delivered' AND ended_us < :dedupe_us)
-    OR EXISTS (SELECT 1 FROM deliveries
-               WHERE state = 'dead' AND ended_us < :dead_us)
-    OR EXISTS (SELECT 1 FROM inbox WHERE received_us < :dedupe_us)
-    OR EXISTS (SELECT 1 FROM calls WHERE keep_until_us < :now_us)
-    OR EXISTS (SELECT 1 FROM calls
-               WHERE state <> 'pending' AND created_us < :dedupe_us)
-    OR EXISTS (SELECT 1 FROM callbacks WHERE keep_until_us < :now_us)
-    OR EXISTS (SELECT 1 FROM callbacks
-               WHERE state <> 'pending' AND expires_us < :dedupe_us)
-    OR EXISTS (SELECT 1 FROM sessions WHERE saved_us < :session_us)
-    OR EXISTS (SELECT 1 FROM idempotency_keys WHERE begun_us < :idempotency_us)
-"""
-
 _SHRINK: Final = "PRAGMA incremental_vacuum(1000)"
 
 
@@ -132,34 +115,25 @@ def forget(connection: apsw.Connection, *, now_s: float, options: StoreOptions) 
     """
     Delete what is kept no longer, a bounded number of rows, and return how many.
     """
-    before_us = {
-        "now_us": to_us(now_s),
-        "dedupe_us": to_us(now_s - options.dedupe_keep_s),
-        "dead_us": to_us(now_s - options.dead_letter_keep_s),
-        "session_us": to_us(now_s - options.session_keep_s),
-        "idempotency_us": to_us(now_s - options.idempotency_keep_s),
-    }
-    if row(connection, _IS_ANYTHING_OLD, **before_us) == (0,):
-        return 0
     ages = (
-        (_FORGET_DELIVERED, "dedupe_us"),
-        (_FORGET_DEAD, "dead_us"),
-        (_FORGET_INBOX, "dedupe_us"),
-        (_FORGET_CALLS, "now_us"),
-        (_FORGET_OLD_CALLS, "dedupe_us"),
-        (_FORGET_CALLBACKS, "now_us"),
-        (_FORGET_OLD_CALLBACKS, "dedupe_us"),
-        (_FORGET_SESSIONS, "session_us"),
-        (_FORGET_KEYS, "idempotency_us"),
+        (_FORGET_DELIVERED, options.dedupe_keep_s),
+        (_FORGET_DEAD, options.dead_letter_keep_s),
+        (_FORGET_INBOX, options.dedupe_keep_s),
+        (_FORGET_CALLS, 0.0),
+        (_FORGET_OLD_CALLS, options.dedupe_keep_s),
+        (_FORGET_CALLBACKS, 0.0),
+        (_FORGET_OLD_CALLBACKS, options.dedupe_keep_s),
+        (_FORGET_SESSIONS, options.session_keep_s),
+        (_FORGET_KEYS, options.idempotency_keep_s),
     )
     forgotten = sum(
         change(
             connection,
             statement,
-            before_us=before_us[time],
+            before_us=to_us(now_s - keep_s),
             rows_max=options.sweep_rows_max,
         )
-        for statement, time in ages
+        for statement, keep_s in ages
     )
     if forgotten:
         connection.execute(_SHRINK).fetchall()
