@@ -58,20 +58,30 @@ class Clock(Protocol):
 
 class LoopClock:
     """
-    The clock of the running event loop.
+    The clock of an event loop.
 
     Args:
         wall_epoch_s: None for the machine's wall clock. A number for a loop whose
             time is not real: wall time is then this plus the loop's time.
+        loop: The loop whose time it is. None asks for the running one each time,
+            which costs a system call.
     """
 
-    def __init__(self, wall_epoch_s: float | None = None) -> None:
+    def __init__(
+        self,
+        wall_epoch_s: float | None = None,
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         self._wall_epoch_s = wall_epoch_s
+        self._loop = loop
 
     def monotonic(self) -> float:
         """
         Return the loop's time, or the machine's where no loop runs.
         """
+        if self._loop is not None:
+            return self._loop.time()
         try:
             return asyncio.get_running_loop().time()
         except RuntimeError:

@@ -69,7 +69,7 @@ def serve(
 async def _serve(
     settings: ServiceSettings, event_log_file: Path | None, seed: int | None
 ) -> int:
-    clock = LoopClock()
+    clock = LoopClock(loop=asyncio.get_running_loop())
     bus = EventBus(clock=clock)
     randomness = Randomness(seed)
     code, stopping = _handle_signals()

@@ -2,6 +2,7 @@
 A scenario in virtual time, from its file to a verdict.
 """
 
+import asyncio
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -81,7 +82,7 @@ def run_scenario(
             scenario,
             options,
             world=world,
-            clock=LoopClock(WALL_EPOCH_S),
+            clock=LoopClock(WALL_EPOCH_S, loop=asyncio.get_running_loop()),
             on_record=on_record,
         )
         runs.append(run)

@@ -103,7 +103,6 @@ class VirtualWorld:
         self.mock_url = f"http://{_ADDRESS}:{MOCK_PORT}"
         self.service_url = f"http://{_ADDRESS}:{SERVICE_PORT}"
         self._options = options
-        self._clock = LoopClock(WALL_EPOCH_S)
         self._secret = webhook_secret(options.seed)
         self._randomness = Randomness(options.seed)
         self._log: RunLog | None = None
@@ -121,6 +120,7 @@ class VirtualWorld:
                 instead="run it with run_virtual()",
             )
         self._loop = loop
+        self._clock = LoopClock(WALL_EPOCH_S, loop=loop)
         self._disk = options.run_dir / "data"
         self._mock = _Program(Host(loop=loop, name="mock"), self._run_mock)
         self._service = _Program(

@@ -53,7 +53,7 @@ OUTAGES: Final = {
 
 class Executor(Protocol):
     """
-    Runs operations on the store's connection, each in a transaction.
+    Runs operations on the store's connection, in the order they were asked for.
     """
 
     async def start(self) -> None:
@@ -67,6 +67,14 @@ class Executor(Protocol):
 
         Raises:
             StoreUnavailableError: Nothing was committed.
+        """
+
+    async def read(self, query: Operation[ResultT]) -> ResultT:
+        """
+        Return what a query returns; it changes nothing, so nothing is committed.
+
+        Raises:
+            StoreUnavailableError: Nothing was read.
         """
 
     async def stop(self) -> None:
@@ -89,6 +97,7 @@ class _Job:
     operation: Operation[Any]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    is_query: bool = False
     result: Any = None
     error: BaseException | None = None
 
@@ -136,11 +145,11 @@ def run_batch(connection: apsw.Connection, batch: _Batch) -> None:
     """
     Run the jobs in one transaction and note what each came to.
     """
+    if len(batch.jobs) == 1:
+        _run_only_job(connection, batch.jobs[0])
+        return
     try:
         connection.execute("BEGIN IMMEDIATE")
-        if len(batch.jobs) == 1:
-            _run_only_job(connection, batch.jobs[0])
-            return
         for job in batch.jobs:
             _run_job(connection, job)
         connection.execute("COMMIT")
@@ -168,18 +177,52 @@ def _run_job(connection: apsw.Connection, job: _Job) -> None:
 
 
 def _run_only_job(connection: apsw.Connection, job: _Job) -> None:
+    run_alone = run_query if job.is_query else run_committed
+    try:
+        job.result = run_alone(connection, job.operation)
+    except Exception as error:  # noqa: BLE001 - handed over to whoever asked
+        job.error = error
+
+
+def run_committed(
+    connection: apsw.Connection, operation: Operation[ResultT]
+) -> ResultT:
     """
-    Run a job that has the transaction for itself: no savepoint is needed.
+    Run an operation that has a transaction for itself: it needs no savepoint.
+
+    Raises:
+        StoreUnavailableError: Nothing was committed, for a reason of the store's.
+    """
+    failure = None
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            result = operation(connection)
+        except tuple(OUTAGES):
+            raise
+        except Exception as error:  # noqa: BLE001 - the operation's own, raised below
+            failure = error
+        else:
+            connection.execute("COMMIT")
+            return result
+    except Exception as error:
+        _roll_back(connection)
+        raise as_outage(error) from error
+    _roll_back(connection)
+    raise failure
+
+
+def run_query(connection: apsw.Connection, operation: Operation[ResultT]) -> ResultT:
+    """
+    Run an operation that only reads, and takes no lock from anybody who writes.
+
+    Raises:
+        StoreUnavailableError: Nothing was read, for a reason of the store's.
     """
     try:
-        job.result = job.operation(connection)
-    except tuple(OUTAGES):
-        raise
-    except Exception as error:  # noqa: BLE001 - handed over to whoever asked
-        _roll_back(connection)
-        job.error = error
-    else:
-        connection.execute("COMMIT")
+        return operation(connection)
+    except tuple(OUTAGES) as error:
+        raise as_outage(error) from error
 
 
 def _roll_back(connection: apsw.Connection) -> None:
@@ -247,9 +290,18 @@ class GroupCommit:
         """
         Return what the operation returns, once that is committed.
         """
+        return await self._ask(operation, is_query=False)
+
+    async def read(self, query: Operation[ResultT]) -> ResultT:
+        """
+        Return what a query returns, after what was asked for before it.
+        """
+        return await self._ask(query, is_query=True)
+
+    async def _ask(self, operation: Operation[ResultT], *, is_query: bool) -> ResultT:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[ResultT] = loop.create_future()
-        job = _Job(operation=operation, loop=loop, future=future)
+        job = _Job(operation=operation, loop=loop, future=future, is_query=is_query)
         with self._changed:
             if self._is_closed:
                 raise StoreUnavailableError(reason="closed")
@@ -391,14 +443,18 @@ class InlineCommit:
         """
         Return what the operation returns; it is committed then.
         """
+        return run_committed(self._opened(), operation)
+
+    async def read(self, query: Operation[ResultT]) -> ResultT:
+        """
+        Return what a query returns.
+        """
+        return run_query(self._opened(), query)
+
+    def _opened(self) -> apsw.Connection:
         if self._connection is None:
             raise StoreUnavailableError(reason="closed")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[ResultT] = loop.create_future()
-        job = _Job(operation=operation, loop=loop, future=future)
-        run_batch(self._connection, _Batch([job]))
-        job.settle()
-        return await future
+        return self._connection
 
     async def stop(self) -> None:
         """

@@ -51,6 +51,9 @@ class StoreOptions:
     sweep_rows_max: int = 1000
     """How many rows of a kind one sweep ends or forgets."""
 
+    forget_interval_s: float = 60.0
+    """How often at most a sweep looks for rows to forget, unless it left some."""
+
     queue_operations_max: int = QUEUE_OPERATIONS_MAX
     """More operations that wait for the writer are refused."""
 
@@ -72,6 +75,7 @@ class StoreOptions:
             recovery_spread_s=self.recovery_spread_s >= 0,
             busy_timeout_s=self.busy_timeout_s >= 0,
             sweep_rows_max=self.sweep_rows_max >= 1,
+            forget_interval_s=self.forget_interval_s >= 0,
             queue_operations_max=self.queue_operations_max >= 1,
             batch_operations_max=self.batch_operations_max >= 1,
             batch_linger_s=self.batch_linger_s >= 0,

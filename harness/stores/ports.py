@@ -245,7 +245,7 @@ class Store(Protocol):
 
     async def sweep(self) -> Sequence[ToolCallRecord]:
         """
-        Expire pending calls past their deadline, forget what is no longer kept.
+        Expire pending calls past their deadline, forget at times what is kept no longer.
 
         Returns:
             The calls that expired.

@@ -54,7 +54,7 @@ class SqliteStore(SqliteFile):
         """
         Return an asynchronous chat, or None if it is unknown or no longer kept.
         """
-        return await self._executor.run(lambda db: chats.load(db, callback_id))
+        return await self._executor.read(lambda db: chats.load(db, callback_id))
 
     async def save_progress(self, callback_id: CallbackId, progress_json: str) -> None:
         """
@@ -95,7 +95,7 @@ class SqliteStore(SqliteFile):
         """
         Return the conversation of a session as JSON, or None.
         """
-        return await self._executor.run(lambda db: chats.load_session(db, session_id))
+        return await self._executor.read(lambda db: chats.load_session(db, session_id))
 
     async def save_session(self, session_id: SessionId, conversation_json: str) -> None:
         """
@@ -144,7 +144,7 @@ class SqliteStore(SqliteFile):
         """
         Return a tool call, or None if it is unknown or no longer kept.
         """
-        return await self._executor.run(lambda db: calls.load(db, tool_call_id))
+        return await self._executor.read(lambda db: calls.load(db, tool_call_id))
 
     # Incoming webhooks
 
@@ -229,20 +229,22 @@ class SqliteStore(SqliteFile):
         Return when the next delivery to any of these endpoints is due, if one waits.
         """
         names = tuple(endpoints)
-        due_us = await self._executor.run(lambda db: outbox.next_due_us(db, names))
+        due_us = await self._executor.read(lambda db: outbox.next_due_us(db, names))
         return None if due_us is None else to_s(due_us)
 
     async def load_attempts(self, message_id: MessageId) -> Sequence[DeliveryAttempt]:
         """
         Return every attempt to deliver a message, oldest first.
         """
-        return await self._executor.run(lambda db: outbox.attempts_of(db, message_id))
+        return await self._executor.read(lambda db: outbox.attempts_of(db, message_id))
 
     async def dead_letters(self, *, letters_max: int) -> Sequence[DeadLetter]:
         """
         Return what was given up, oldest first.
         """
-        return await self._executor.run(lambda db: outbox.dead_letters(db, letters_max))
+        return await self._executor.read(
+            lambda db: outbox.dead_letters(db, letters_max)
+        )
 
     async def redeliver(self, message_id: MessageId) -> DeadLetter | None:
         """
@@ -286,7 +288,7 @@ class SqliteStore(SqliteFile):
 
     async def sweep(self) -> Sequence[ToolCallRecord]:
         """
-        Expire pending calls past their deadline, forget what is no longer kept.
+        Expire pending calls past their deadline, forget at times what is kept no longer.
         """
         expired = await self._executor.run(self._sweep)
         self._tell(message for _, message in expired)
@@ -296,11 +298,19 @@ class SqliteStore(SqliteFile):
         self, connection: apsw.Connection
     ) -> Sequence[tuple[ToolCallRecord, NewMessage | None]]:
         expired = self._expire(connection, self._now_us())
-        housekeeping.forget(connection, now_s=self._clock.wall(), options=self.options)
+        now_s = self._clock.wall()
+        # A wall clock that was set back must not put it off.
+        if not 0 <= now_s - self._forgot_s < self.options.forget_interval_s:
+            forgotten = housekeeping.forget(
+                connection, now_s=now_s, options=self.options
+            )
+            # What was too much for one sweep does not wait for the interval.
+            if forgotten < self.options.sweep_rows_max:
+                self._forgot_s = now_s
         return expired
 
     async def counts(self) -> StoreCounts:
         """
         Return how much the store holds.
         """
-        return await self._executor.run(housekeeping.count)
+        return await self._executor.read(housekeeping.count)

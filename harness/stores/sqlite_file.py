@@ -3,6 +3,7 @@ The life of an embedded store: opened and recovered, closed, or abandoned.
 """
 
 import contextlib
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -67,6 +68,7 @@ class SqliteFile:
         self._expiry_message = expiry_message
         self._on_enqueued = on_enqueued
         self._lock: FileLock | None = None
+        self._forgot_s = -math.inf
         self._executor: Executor = (
             InlineCommit(self._connect)
             if is_inline

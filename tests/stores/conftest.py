@@ -163,9 +163,9 @@ def builder(request: pytest.FixtureRequest, tmp_path: Path) -> Builder:
 @pytest.fixture
 async def store(builder: Builder) -> AsyncIterator[SqliteStore]:
     """
-    An open store.
+    An open store that forgets in every sweep.
     """
-    async with builder.opened() as (opened, _):
+    async with builder.opened(StoreOptions(forget_interval_s=0)) as (opened, _):
         yield opened
 
 

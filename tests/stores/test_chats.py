@@ -19,6 +19,7 @@ from harness.stores import (
     IdempotencyRunning,
     IdempotentAnswer,
     Store,
+    StoreOptions,
 )
 
 CALLBACK = CallbackId("cb_1")
@@ -215,6 +216,50 @@ async def test_keeps_a_result_without_webhook_for_an_hour(
     await store.sweep()
 
     assert await store.load_callback(CALLBACK) is None
+
+
+async def test_looks_for_old_rows_once_an_interval(builder: Any) -> None:
+    """
+    Sweeps come more often than rows get old; a clock set back does not end that.
+    """
+    options = StoreOptions(session_keep_s=1.0, forget_interval_s=60.0)
+    session_id = SessionId("ses_1")
+    async with builder.opened(options) as (store, _):
+        await store.sweep()
+        await store.save_session(session_id, "[]")
+        builder.clock.advance(59.0)
+        await store.sweep()
+        assert await store.load_session(session_id) is not None
+        builder.clock.advance(1.0)
+        await store.sweep()
+        assert await store.load_session(session_id) is None
+
+        builder.clock.advance(-3600.0)
+        await store.save_session(session_id, "[]")
+        builder.clock.advance(2.0)
+        await store.sweep()
+
+        assert await store.load_session(session_id) is None
+
+
+async def test_goes_on_forgetting_what_was_too_much_for_one_sweep(builder: Any) -> None:
+    """
+    A sweep that forgot as many rows as it may is followed by one that forgets the rest.
+    """
+    options = StoreOptions(session_keep_s=1.0, sweep_rows_max=2)
+    names = [SessionId(f"ses_{number}") for number in range(3)]
+    async with builder.opened(options) as (store, _):
+        for name in names:
+            await store.save_session(name, "[]")
+        builder.clock.advance(2.0)
+
+        left = []
+        for _ in range(2):
+            await store.sweep()
+            kept = [await store.load_session(name) for name in names]
+            left.append(len(kept) - kept.count(None))
+
+        assert left == [1, 0]
 
 
 async def test_remembers_dedupe_keys_longer_than_any_schedule(

@@ -262,6 +262,64 @@ async def test_a_busy_file_is_an_outage(executor: Executor, bench: Bench) -> Non
     assert stored(bench.path) == ["b"]
 
 
+async def test_reads_while_another_program_writes(
+    executor: Executor, bench: Bench
+) -> None:
+    """
+    A query takes no lock: it is answered as of the last commit, however busy the file.
+    """
+    await executor.run(insert("a"))
+    other = apsw.Connection(str(bench.path))
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("INSERT INTO things VALUES ('uncommitted')")
+
+    names = await executor.read(
+        lambda db: db.execute("SELECT name FROM things").fetchall()
+    )
+    other.execute("ROLLBACK")
+    other.close()
+
+    assert names == [("a",)]
+
+
+async def test_reads_what_was_asked_for_before(bench: Bench) -> None:
+    """
+    A query sees the operations before it, also those that it shares a commit with.
+    """
+    executor = bench.group()
+    await executor.start()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(executor.run(insert("a")))
+        tasks.create_task(executor.run(insert("b")))
+        seen = tasks.create_task(
+            executor.read(lambda db: db.execute("SELECT name FROM things").fetchall())
+        )
+    await executor.stop()
+
+    assert seen.result() == [("a",), ("b",)]
+
+
+async def test_a_query_that_cannot_be_read_is_an_outage(
+    executor: Executor, bench: Bench
+) -> None:
+    """
+    What the store itself refuses is told as an outage; a mistake in a query as itself.
+    """
+
+    def refuse(_: apsw.Connection) -> None:
+        raise apsw.IOError
+
+    with pytest.raises(StoreUnavailableError) as outage:
+        await executor.read(refuse)
+    with pytest.raises(apsw.SQLError):
+        await executor.read(lambda db: db.execute("SELECT nonsense"))
+
+    assert outage.value.reason == "io_error"
+    assert await executor.run(insert("a")) == "a"
+    assert stored(bench.path) == ["a"]
+
+
 async def test_stopping_commits_what_is_queued(bench: Bench) -> None:
     """
     Whoever asked before the end is told after a commit; whoever asks later is refused.
