@@ -7,9 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mock_server.faults import describe_catalogue
 from mock_server.options import DEFAULT_HOST, DEFAULT_PORT, MockOptions, OptionsError
-from mock_server.serving import EXIT_PASSED, EXIT_USAGE, check, serve
+from mock_server.quick_start import start_quickly
 from mock_server.tokens import ESTIMATE, TOKENIZERS
 
 
@@ -81,6 +80,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Serve until told to stop, and return the exit code.
     """
     given = make_parser().parse_args(arguments)
+    start_quickly()
+    from mock_server.faults import describe_catalogue  # noqa: PLC0415 - once it is quick
+    from mock_server.serving import (  # noqa: PLC0415 - once it is quick
+        EXIT_PASSED,
+        EXIT_USAGE,
+        check,
+        serve,
+    )
+
     if given.faults:
         print(describe_catalogue())  # noqa: T201 - what the flag is for
         return EXIT_PASSED

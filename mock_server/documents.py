@@ -6,31 +6,17 @@ is collected, never only the first mistake, and names the nearest right word.
 """
 
 import difflib
-import re
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from io import StringIO
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import pydantic
 from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 DOCUMENT_BYTES_MAX = 16 * 1024 * 1024
 """A larger file is refused: scripts of 10,000 rules have about 2 MiB."""
-
-REPEATED_VALUES_MAX = 50_000
-"""Values that a document holds again by referring to them."""
-
-DEPTH_MAX = 100
-"""Levels of a document."""
-
-_TOO_DEEP = re.compile(rf"(?:[\[{{]\s*){{{DEPTH_MAX}}}")
-"""Found before the parser sees it: that takes seconds to find it."""
 
 Path_ = tuple[str | int, ...]
 ModelT = TypeVar("ModelT", bound=pydantic.BaseModel)
@@ -151,30 +137,21 @@ def parse_document(text: str, *, file: str) -> Document:
     Raises:
         DocumentError: The text is not YAML, or a key is given twice.
     """
-    if _TOO_DEEP.search(text):
-        raise DocumentError(
-            [_whole_file(file, f"is more than {DEPTH_MAX} levels deep")]
+    # Loaded with the first document: a mock without a script reads none.
+    from mock_server.yaml_text import YamlMistakeError, read_yaml  # noqa: PLC0415
+
+    try:
+        data, places = read_yaml(text)
+    except YamlMistakeError as error:
+        mistake = Mistake(
+            file=file,
+            line=error.line,
+            column=error.column,
+            path="",
+            message=str(error),
         )
-    yaml = YAML(typ="rt", pure=True)
-    yaml.allow_duplicate_keys = False
-    try:
-        tree = yaml.load(StringIO(text))
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        problem = str(error.problem or error.context or "is not YAML").split("\n")[0]
-        raise DocumentError(
-            [Mistake(file=file, line=line, column=column, path="", message=problem)]
-        ) from error
-    except (YAMLError, RecursionError, ValueError) as error:
-        problem = str(error).split("\n")[0] or "is not YAML"
-        raise DocumentError([_whole_file(file, problem)]) from error
-    reading = _Reading()
-    try:
-        data = reading.plain(tree, ())
-    except ValueError as error:
-        raise DocumentError([_whole_file(file, str(error))]) from error
-    return Document(file=file, data=data, places=reading.places)
+        raise DocumentError([mistake]) from error
+    return Document(file=file, data=data, places=places)
 
 
 def validate_document(document: Document, model: type[ModelT]) -> ModelT:
@@ -245,73 +222,6 @@ def _message_of(detail: ErrorDetails) -> str:
     if detail["type"] == "missing":
         return "is missing"
     return message[:1].lower() + message[1:]
-
-
-class _Reading:
-    """
-    Takes a parsed document apart into plain values and their places.
-    """
-
-    def __init__(self) -> None:
-        self.places: dict[Path_, tuple[int, int]] = {}
-        self._seen: set[int] = set()
-        self._repeated = 0
-
-    def plain(self, node: Any, path: Path_) -> Any:
-        """
-        Return the plain value of a node.
-
-        Raises:
-            ValueError: It is too deep or too large, perhaps by referring to itself.
-        """
-        if len(path) > DEPTH_MAX:
-            message = f"is more than {DEPTH_MAX} levels deep"
-            raise ValueError(message)
-        if not isinstance(node, CommentedMap | CommentedSeq):
-            return _plain_scalar(node)
-        self._count_again(node)
-        if isinstance(node, CommentedMap):
-            return self._mapping(node, path)
-        return self._sequence(node, path)
-
-    def _count_again(self, node: CommentedMap | CommentedSeq) -> None:
-        if id(node) not in self._seen:
-            self._seen.add(id(node))
-            return
-        self._repeated += 1 + len(node)
-        if self._repeated > REPEATED_VALUES_MAX:
-            message = f"refers to more than {REPEATED_VALUES_MAX} values again"
-            raise ValueError(message)
-
-    def _mapping(self, node: CommentedMap, path: Path_) -> dict[str, Any]:
-        self.places.setdefault(path, (node.lc.line + 1, node.lc.col + 1))
-        values = {}
-        for key, value in node.items():
-            name = key if isinstance(key, str) else str(key)
-            if (place := _place_of(node, key)) is not None:
-                self.places[*path, name] = place
-            values[name] = self.plain(value, (*path, name))
-        return values
-
-    def _sequence(self, node: CommentedSeq, path: Path_) -> list[Any]:
-        self.places.setdefault(path, (node.lc.line + 1, node.lc.col + 1))
-        for index in range(len(node)):
-            if (place := _place_of(node, index)) is not None:
-                self.places[*path, index] = place
-        return [self.plain(value, (*path, index)) for index, value in enumerate(node)]
-
-
-def _place_of(node: Any, key: Any) -> tuple[int, int] | None:
-    place = node.lc.data.get(key) if node.lc.data else None
-    return None if place is None else (place[0] + 1, place[1] + 1)
-
-
-def _plain_scalar(node: Any) -> Any:
-    for kind in (bool, int, float, str):
-        # ruamel's round-trip scalars are subclasses that keep their spelling.
-        if isinstance(node, kind):
-            return kind(node)
-    return node
 
 
 def _document_path(

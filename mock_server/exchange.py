@@ -78,7 +78,7 @@ class Exchange:
         self._reporter = Reporter(core)
         self._profiles: Mapping[tuple[Target, str | None], LatencyProfile] = {}
         self._is_instant = True
-        self._quotas = Quotas(QuotasScript())
+        self._quotas = Quotas(QuotasScript.empty())
         self._request_ids = core.draws.numbered_hex("req_", "request")
         self._used: WeakSet[asyncio.Transport] = WeakSet()
 

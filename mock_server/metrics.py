@@ -1,24 +1,14 @@
 """
 Counters and histograms of one mock, for Prometheus.
 
-Counting is on the path of every request: plain numbers are added up there, and the
-exposition is made of them when somebody asks for it.
+Counting is on the path of every request: plain numbers are added up there. They are
+shown elsewhere, when somebody asks.
 """
 
 from bisect import bisect_left
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OVERHEADS_MAX = 8192
 """The latest overheads of a surface, of which percentiles are taken."""
 
@@ -82,54 +72,27 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        # A registry of its own, so that two mocks in one process do not meet.
-        self.registry = CollectorRegistry()
-        self._surfaces: dict[str, SurfaceMetrics] = {}
-        self.registry.register(_Surfaces(self._surfaces))
-        self.faults = Counter(
-            "mock_faults_applied",
-            "Faults that hit a request.",
-            ("fault", "surface"),
-            registry=self.registry,
-        )
-        self.emissions = Counter(
-            "mock_webhooks_emitted",
-            "Webhooks that were sent to the service, by its answer.",
-            ("status",),
-            registry=self.registry,
-        )
-        self.events = Gauge(
-            "mock_events_published",
-            "Events since the mock started.",
-            registry=self.registry,
-        )
-        self.held = Gauge(
-            "mock_held",
-            "What the mock keeps, by kind.",
-            ("kind",),
-            registry=self.registry,
-        )
-        self.dropped = Gauge(
-            "mock_dropped",
-            "What a limit kept out, by limit.",
-            ("limit",),
-            registry=self.registry,
-        )
+        self.surfaces: dict[str, SurfaceMetrics] = {}
+        self.faults: Counter[tuple[str, str]] = Counter()
+        """Faults that hit a request: by name and surface."""
+
+        self.emissions: Counter[str] = Counter()
+        """Webhooks that were sent to the service: by its answer."""
 
     def surface(self, name: str) -> "SurfaceMetrics":
         """
         Return what is counted for every request of a surface.
         """
-        found = self._surfaces.get(name)
+        found = self.surfaces.get(name)
         if found is None:
-            found = self._surfaces[name] = SurfaceMetrics()
+            found = self.surfaces[name] = SurfaceMetrics()
         return found
 
     def overhead_us(self) -> dict[str, float | None]:
         """
         Return what answers took beyond their plan, over all surfaces.
         """
-        values_s = [s for each in self._surfaces.values() for s in each.overheads]
+        values_s = [s for each in self.surfaces.values() for s in each.overheads]
         return {
             name: None if found_s is None else round(found_s * 1e6, 1)
             for name, found_s in (
@@ -137,12 +100,6 @@ class Metrics:
                 ("p99", percentile(values_s, 0.99)),
             )
         }
-
-    def render(self) -> bytes:
-        """
-        Return everything in the text format.
-        """
-        return generate_latest(self.registry)
 
 
 class SurfaceMetrics:
@@ -183,56 +140,3 @@ class SurfaceMetrics:
         if overhead_s is not None:
             self.overhead_s.observe(overhead_s)
             self.overheads.append(overhead_s)
-
-
-class _Surfaces(Collector):
-    """
-    Shows the numbers of all surfaces.
-    """
-
-    def __init__(self, surfaces: dict[str, SurfaceMetrics]) -> None:
-        self._surfaces = surfaces
-
-    def collect(self) -> Iterator[Metric]:
-        """
-        Yield the metrics as they stand.
-        """
-        requests = CounterMetricFamily(
-            "mock_requests",
-            "Requests that ended, by what came of them.",
-            labels=("surface", "status", "outcome"),
-        )
-        in_flight = GaugeMetricFamily(
-            "mock_requests_in_flight",
-            "Requests that are being answered.",
-            labels=("surface",),
-        )
-        duration = HistogramMetricFamily(
-            "mock_request_duration_seconds",
-            "From the request to the end of its answer.",
-            labels=("surface",),
-        )
-        overhead = HistogramMetricFamily(
-            "mock_overhead_seconds",
-            "What an answer took beyond the delay that was planned for it.",
-            labels=("surface",),
-        )
-        percentiles = GaugeMetricFamily(
-            "mock_overhead_percentile_seconds",
-            f"The same, of the latest {OVERHEADS_MAX} answers.",
-            labels=("surface", "percentile"),
-        )
-        for name, surface in self._surfaces.items():
-            for (status, outcome), number in surface.ends.items():
-                requests.add_metric((name, str(status), outcome), number)
-            in_flight.add_metric((name,), surface.in_flight)
-            for family, buckets in (
-                (duration, surface.duration_s),
-                (overhead, surface.overhead_s),
-            ):
-                family.add_metric((name,), buckets.cumulated(), buckets.sum)
-            for label, share in (("50", 0.5), ("99", 0.99)):
-                found_s = percentile(surface.overheads, share)
-                if found_s is not None:
-                    percentiles.add_metric((name, label), found_s)
-        yield from (requests, in_flight, duration, overhead, percentiles)

@@ -86,7 +86,7 @@ class Mock:
                 is_loopback=self.options.is_loopback,
             ),
         )
-        self.load(script or MockScript(), source=source)
+        self.load(script or MockScript.empty(), source=source)
 
     @property
     def script_source(self) -> Any:

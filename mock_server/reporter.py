@@ -100,7 +100,7 @@ class Reporter:
         """
         for hit in decided.hits:
             name = hit.active.fault.name
-            self._core.metrics.faults.labels(name, surface.target).inc()
+            self._core.metrics.faults[name, surface.target] += 1
             if surface.is_silent:
                 continue
             self._core.events.publish(

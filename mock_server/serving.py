@@ -158,7 +158,9 @@ async def _serve(
         running = await stack.enter_async_context(
             running_mock(script, options, source=source, workers=workers, lost=lose)
         )
-        gc.collect()
+        if script_file is not None:
+            # What loading the modules left is little; what a document leaves is not.
+            gc.collect()
         stack.enter_context(spared_collector())
         print(f"listening on {running.url}", file=output, flush=True)
         if running.control_port is not None:

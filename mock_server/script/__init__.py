@@ -63,7 +63,8 @@ from mock_server.script.rule import (
     UsageScript,
 )
 from mock_server.script.seen import Seen
-from mock_server.script.templates import TemplateError, compile_text, compile_value
+from mock_server.script.template_error import TemplateError
+from mock_server.script.templates import compile_text, compile_value
 
 __all__ = [
     "BatchScript",

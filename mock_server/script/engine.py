@@ -22,7 +22,8 @@ from mock_server.script.model import MockScript
 from mock_server.script.prefilter import Prefilter, literal_of
 from mock_server.script.rule import MessageMatch, Rule
 from mock_server.script.seen import Seen
-from mock_server.script.templates import Context, TemplateError
+from mock_server.script.template_error import TemplateError
+from mock_server.script.templates import Context
 from mock_server.wire import ApiError
 
 TEMPLATE_NAMES = frozenset(

@@ -144,7 +144,7 @@ class FaultScript(ScriptModel):
     slower_than_s: Duration | None = Field(default=None, alias="slower_than")
     """Only requests whose planned time to the first output is longer than this."""
 
-    match: FaultMatch = Field(default_factory=FaultMatch)
+    match: FaultMatch = Field(default_factory=FaultMatch.empty)
 
     _given: dict[str, Any] = PrivateAttr(default_factory=dict)
 

@@ -11,8 +11,8 @@ from mock_server.script.engine import TEMPLATE_NAMES
 from mock_server.script.implication import implies
 from mock_server.script.model import MockScript, ToolReplyScript, ToolScript
 from mock_server.script.rule import Match, MessageMatch, ReplyScript, Rule
+from mock_server.script.template_error import TemplateError
 from mock_server.script.templates import (
-    TemplateError,
     compile_value,
     is_template,
     to_json,

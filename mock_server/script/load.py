@@ -53,7 +53,7 @@ def script_of(document: Document) -> MockScript:
         DocumentError: Every mistake, with its place and the nearest right word.
     """
     if document.data is None:
-        return MockScript()
+        return MockScript.empty()
     if not isinstance(document.data, dict):
         message = f"a script is a mapping with {', '.join(SURFACES)}"
         raise DocumentError([document.mistake((), message)])

@@ -60,14 +60,14 @@ class UpstreamScript(ScriptModel):
     strict: bool = True
     """Requests are validated as the real API does it; false loosens it."""
 
-    background: BackgroundScript = Field(default_factory=BackgroundScript)
-    quotas: QuotasScript = Field(default_factory=QuotasScript)
+    background: BackgroundScript = Field(default_factory=BackgroundScript.empty)
+    quotas: QuotasScript = Field(default_factory=QuotasScript.empty)
     """How much an API key may ask for; by default as much as it likes."""
 
-    batches: BatchScript = Field(default_factory=BatchScript)
-    threads: ThreadScript = Field(default_factory=ThreadScript)
+    batches: BatchScript = Field(default_factory=BatchScript.empty)
+    threads: ThreadScript = Field(default_factory=ThreadScript.empty)
 
-    latency: LatencyScript = Field(default_factory=LatencyScript)
+    latency: LatencyScript = Field(default_factory=LatencyScript.empty)
     faults: list[UpstreamFault] = Field(default_factory=list)
 
     @property
@@ -123,7 +123,7 @@ class ToolRule(ToolReplyScript):
     A tool's answer to some executions; the first whose match holds is given.
     """
 
-    match: ToolMatch = Field(default_factory=ToolMatch)
+    match: ToolMatch = Field(default_factory=ToolMatch.empty)
 
 
 class ToolScript(ToolReplyScript):
@@ -165,7 +165,7 @@ class WebhookRule(ScriptModel):
     The first rule whose match holds gives the acknowledgement.
     """
 
-    match: WebhookMatch = Field(default_factory=WebhookMatch)
+    match: WebhookMatch = Field(default_factory=WebhookMatch.empty)
     reply: WebhookReplyScript
 
 
@@ -175,7 +175,7 @@ class NamedEndpointScript(ScriptModel):
     """
 
     script: list[WebhookRule] = Field(default_factory=list)
-    reply: WebhookReplyScript = Field(default_factory=WebhookReplyScript)
+    reply: WebhookReplyScript = Field(default_factory=WebhookReplyScript.empty)
     """The acknowledgement when no rule matches."""
 
     latency: LatencyValue | None = None
@@ -212,12 +212,14 @@ class MockScript(ScriptModel):
     What everything outside the service does.
     """
 
-    upstream: UpstreamScript = Field(default_factory=UpstreamScript)
+    upstream: UpstreamScript = Field(default_factory=UpstreamScript.empty)
     tools: dict[str, ToolScript] = Field(default_factory=dict)
     webhook_endpoint: WebhookEndpointScript = Field(
-        default_factory=WebhookEndpointScript
+        default_factory=WebhookEndpointScript.empty
     )
-    webhook_emitter: WebhookEmitterScript = Field(default_factory=WebhookEmitterScript)
+    webhook_emitter: WebhookEmitterScript = Field(
+        default_factory=WebhookEmitterScript.empty
+    )
 
     @model_validator(mode="after")
     def _check_tool_names(self) -> Self:

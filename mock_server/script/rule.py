@@ -211,7 +211,7 @@ class Rule(ScriptModel):
     """
 
     name: str | None = None
-    match: Match = Field(default_factory=Match)
+    match: Match = Field(default_factory=Match.empty)
     reply: Reply
     latency: LatencyScript | None = None
     """Replaces the surface's latency for this reply."""

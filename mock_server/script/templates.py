@@ -10,11 +10,10 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
-import jinja2
-from jinja2 import StrictUndefined, Undefined, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from mock_server.script.template_error import TemplateError
 
 RENDERED_CHARACTERS_MAX = 4 * 1024 * 1024
 """A template that gives more is an error: it has run away."""
@@ -25,45 +24,6 @@ _ONE_EXPRESSION = re.compile(
 
 Context = Mapping[str, Any]
 Render = Callable[[Context], Any]
-
-
-class TemplateError(Exception):
-    """
-    A template that cannot be read, or that failed on a request.
-    """
-
-
-class _Environment(ImmutableSandboxedEnvironment):
-    """
-    Attribute access finds the keys of a mapping before its methods.
-    """
-
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        """
-        Return a key of a mapping, or an attribute that the sandbox allows.
-        """
-        if isinstance(obj, Mapping):
-            if attribute in obj:
-                return obj[attribute]
-            return self.undefined(obj=obj, name=attribute)
-        return super().getattr(obj, attribute)
-
-
-def _make_environment() -> _Environment:
-    environment = _Environment(
-        undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True
-    )
-    # Both would make the reply depend on chance that no seed rules.
-    del environment.filters["random"]
-    del environment.globals["lipsum"]
-    environment.policies["json.dumps_kwargs"] = {
-        "ensure_ascii": False,
-        "sort_keys": False,
-    }
-    return environment
-
-
-_ENVIRONMENT = _make_environment()
 
 
 def is_template(text: str) -> bool:
@@ -80,12 +40,7 @@ def unknown_names(text: str, known: frozenset[str]) -> list[str]:
     Raises:
         TemplateError: It is no template.
     """
-    try:
-        tree = _ENVIRONMENT.parse(text)
-    except jinja2.TemplateSyntaxError as error:
-        raise TemplateError(str(error)) from error
-    names = meta.find_undeclared_variables(tree) - known
-    return sorted(names - set(_ENVIRONMENT.globals))
+    return sorted(_sandbox().names_in(text) - known)
 
 
 def compile_text(text: str) -> Render:
@@ -97,16 +52,13 @@ def compile_text(text: str) -> Render:
     """
     if not is_template(text):
         return lambda _: text
-    try:
-        template = _ENVIRONMENT.from_string(text)
-    except jinja2.TemplateError as error:
-        raise TemplateError(str(error)) from error
+    generate = _sandbox().parts_of(text)
 
     def render(context: Context) -> str:
         with _failures():
             parts = []
             length = 0
-            for part in template.generate(context):
+            for part in generate(context):
                 length += len(part)
                 if length > RENDERED_CHARACTERS_MAX:
                     message = f"gave more than {RENDERED_CHARACTERS_MAX} characters"
@@ -161,21 +113,19 @@ def _compile_value_text(text: str) -> Render:
     found = _ONE_EXPRESSION.fullmatch(text)
     if found is None or not found["expression"].strip():
         return compile_text(text)
-    try:
-        evaluate = _ENVIRONMENT.compile_expression(
-            found["expression"].strip(), undefined_to_none=False
-        )
-    except jinja2.TemplateError as error:
-        raise TemplateError(str(error)) from error
+    evaluate = _sandbox().value_of(found["expression"].strip())
 
     def render(context: Context) -> Any:
         with _failures():
-            value = evaluate(**context)
-            if isinstance(value, Undefined):
-                str(value)
-            return value
+            return evaluate(context)
 
     return render
+
+
+def _sandbox() -> ModuleType:
+    from mock_server.script import sandbox  # noqa: PLC0415 - with the first template
+
+    return sandbox
 
 
 @contextmanager

@@ -21,7 +21,6 @@ from mock_server.documents import (
 from mock_server.encoding import to_json_bytes
 from mock_server.events import Subscription, TooManySubscribersError, encode_record
 from mock_server.injector import NoSecondListenerError, TooManyFaultsError
-from mock_server.metrics import CONTENT_TYPE
 from mock_server.request_body import read_body
 from mock_server.surfaces.control_openapi import openapi_document
 from mock_server.surfaces.control_requests import (
@@ -373,16 +372,18 @@ class Control:
         self, http: web.BaseRequest, world: World | None
     ) -> web.Response:
         del http, world
-        metrics = self._mock.core.metrics
+        # With the first who asks: most mocks are never asked, and prometheus_client
+        # takes its time.
+        from mock_server.exposition import CONTENT_TYPE, expose  # noqa: PLC0415
+
         health = self._mock.health()
-        for limit, dropped in health["dropped"].items():
-            metrics.dropped.labels(limit).set(dropped)
-        for kind, held in health["holds"].items():
-            metrics.held.labels(kind).set(held)
-        metrics.events.set(health["events_published"])
-        return web.Response(
-            body=metrics.render(), headers={"content-type": CONTENT_TYPE}
+        body = expose(
+            self._mock.core.metrics,
+            events=health["events_published"],
+            held=health["holds"],
+            dropped=health["dropped"],
         )
+        return web.Response(body=body, headers={"content-type": CONTENT_TYPE})
 
 
 async def _stream(

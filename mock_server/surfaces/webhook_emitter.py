@@ -77,7 +77,7 @@ class WebhookEmitter:
         self._core = core
         self._options = options
         self._own_keys = (parse_secret(options.secret),) if options.secret else ()
-        self._script = WebhookEmitterScript()
+        self._script = WebhookEmitterScript.empty()
         self._latency: Sampler = sampler_of(None)
         self._session: aiohttp.ClientSession | None = None
         self._subscribers: Subscribers = nobody
@@ -310,7 +310,7 @@ class WebhookEmitter:
         core = self._core
         for hit in hits:
             name = hit.active.fault.name
-            core.metrics.faults.labels(name, Target.WEBHOOK_EMITTER).inc()
+            core.metrics.faults[name, Target.WEBHOOK_EMITTER] += 1
             core.events.publish(
                 "fault_applied",
                 trace_id=job.trace_id,
@@ -403,7 +403,7 @@ class WebhookEmitter:
         faults: list[str],
         reason: str | None,
     ) -> None:
-        self._core.metrics.emissions.labels(str(status)).inc()
+        self._core.metrics.emissions[str(status)] += 1
         fields: dict[str, str | None] = {} if reason is None else {"reason": reason}
         if job.event is not None:
             fields["object_id"] = job.event.object_id

@@ -58,6 +58,16 @@ def test_the_service_starts_without_the_mock(tmp_path: Path) -> None:
     )
 
 
+def test_a_mock_without_a_script_loads_nothing_that_only_a_script_needs() -> None:
+    """
+    Templates, YAML and the text of metrics are loaded when there are any.
+    """
+    loaded = loaded_by("import mock_server.serving")
+
+    assert "mock_server.app" in loaded
+    assert loaded & {"jinja2", "ruamel.yaml", "prometheus_client"} == set()
+
+
 def test_the_mocks_front_door_opens_to_every_name() -> None:
     """
     What is loaded late is there all the same, and nothing else is.
