@@ -7,9 +7,10 @@ is of no use to most commands, and is put off here until somebody wants it.
 
 import gc
 import ssl
-from typing import Any
+from typing import Any, Final
 
-from mock_server.collector import THRESHOLDS
+LOADED_OBJECTS: Final = 100_000
+"""More than any command is made of before it works."""
 
 
 class _TrustingLater(ssl.SSLContext):
@@ -72,9 +73,9 @@ def start_quickly() -> None:
 
     Only a command may: whoever loads the mock as a library finds things as they were.
     """
-    # Nearly all that is made while modules are loaded stays: to look for garbage in it
-    # every 700 objects finds none.
-    gc.set_threshold(*THRESHOLDS)
+    # Nearly all that is made while modules are loaded stays: whoever looks for garbage
+    # in it every 700 objects finds none.
+    gc.set_threshold(LOADED_OBJECTS, *gc.get_threshold()[1:])
     # aiohttp makes two contexts when it is loaded, and has each read the hundred and
     # forty certificates of the system: a fifth of the instructions until a mock works.
     ssl.SSLContext.set_default_verify_paths = read_later  # type: ignore[method-assign,assignment]

@@ -67,9 +67,10 @@ def mock(  # noqa: PLR0913 - a flag each
     from mock_server import OptionsError as MockOptionsError
     from mock_server import check as check_script
     from mock_server import serve as serve_mock
-    from mock_server.faults import describe_catalogue
 
     if faults:
+        from mock_server.faults import describe_catalogue
+
         typer.echo(describe_catalogue())
         return
     if check:

@@ -4,7 +4,7 @@ Every fault there is, by name.
 
 import types
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from mock_server.faults.answers import (
     EmptyBody,
@@ -70,7 +70,7 @@ from mock_server.faults.events import (
     ReorderEvents,
     StallWithComments,
 )
-from mock_server.faults.fault import Fault, Target
+from mock_server.faults.fault import Fault
 from mock_server.faults.headers import (
     BadGzip,
     ContentLength,
@@ -239,32 +239,7 @@ FAMILIES: Final[Mapping[str, tuple[type[Fault], ...]]] = types.MappingProxyType(
 )
 """All faults, each in the family where one looks for it first."""
 
-_FAULTS: tuple[type[Fault], ...] = tuple(
-    fault for family in FAMILIES.values() for fault in family
-)
-
 CATALOGUE: Final[Mapping[str, type[Fault]]] = types.MappingProxyType(
-    {fault.name: fault for fault in _FAULTS}
+    {fault.name: fault for family in FAMILIES.values() for fault in family}
 )
 """In the order of the documentation: answers, connection, stream, model, surfaces."""
-
-
-def faults_of(target: Target) -> tuple[type[Fault], ...]:
-    """
-    Return the faults that a surface can have.
-    """
-    return tuple(fault for fault in _FAULTS if target in fault.targets)
-
-
-def build_fault(name: str, target: Target, parameters: Mapping[str, Any]) -> Fault:
-    """
-    Return the fault of that name with these parameters.
-
-    Raises:
-        KeyError: There is no such fault, or not on that surface.
-        pydantic.ValidationError: A parameter is unknown or out of range.
-    """
-    fault = CATALOGUE[name]
-    if target not in fault.targets:
-        raise KeyError(name)
-    return fault.model_validate(dict(parameters))

@@ -139,6 +139,13 @@ class Fault(BaseModel):
         """
         return None
 
+    @property
+    def head_start_s(self) -> float | None:
+        """
+        How long an answer waits for the webhook that overtakes it; None if none does.
+        """
+        return None
+
     def on_reply(self, reply: Any, context: FaultContext) -> Any:
         """
         Return what the model says instead.

@@ -44,6 +44,13 @@ class Early(EmitterFault):
     head_start: Duration = 0.2
     """How long the answer waits for the webhook to be taken, at most."""
 
+    @property
+    def head_start_s(self) -> float:
+        """
+        The head start.
+        """
+        return self.head_start
+
 
 def _checked_secret(text: str) -> str:
     parse_secret(text)

@@ -30,7 +30,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
-from mock_server.faults import CATALOGUE, Fault, Level, Target, faults_of
+from mock_server.faults import Fault, Level, Target, all_faults, faults_of
 from mock_server.script.base import OneOrMore, OneOrMoreNumbers, ScriptModel
 from mock_server.units import Duration
 
@@ -169,7 +169,7 @@ class FaultScript(ScriptModel):
 
     @model_validator(mode="after")
     def _check_listener(self) -> Self:
-        kind = CATALOGUE.get(self.fault)
+        kind = all_faults().get(self.fault)
         if kind is None or kind.level is not Level.LISTENER:
             return self
         picky = self.model_fields_set - {"fault", "from_s", "to_s", "every"}
@@ -203,10 +203,10 @@ class _KnownFault(FaultScript):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-_UNKNOWN = "<unknown>"
+_UNKNOWN: Final = "<unknown>"
 
 
-def _tag_of(name: str) -> str:
+def _tag_of(name: object) -> str:
     # Tags stand in the place of a mistake and are dropped there, because no key of a
     # document is called so.
     return f"<{name}>"
@@ -233,7 +233,7 @@ def _unknown_model(target: Target) -> Any:
 
     def refuse(name: str) -> str:
         kind, context = "literal_error", {"expected": listed, "target": target.value}
-        if name in CATALOGUE:
+        if name in all_faults():
             text = "is no fault of {target}; there are {expected}"
         else:
             text = "is not in the catalogue; {target} has {expected}"
@@ -245,35 +245,26 @@ def _unknown_model(target: Target) -> Any:
     return create_model("UnknownFault", __config__=ConfigDict(extra="ignore"), **fields)
 
 
-def _union_for(target: Target) -> Any:
-    known = {fault.name: _model_of(fault) for fault in faults_of(target)}
-
-    def name_of(value: Any) -> str:
-        name = (
-            value.get("fault")
-            if isinstance(value, dict)
-            else getattr(value, "fault", None)
-        )
-        if isinstance(name, str) and name in known:
-            return _tag_of(name)
-        return _UNKNOWN
-
-    members = [Annotated[model, Tag(_tag_of(name))] for name, model in known.items()]
-    members.append(Annotated[_unknown_model(target), Tag(_UNKNOWN)])
-    return Annotated[Union[tuple(members)], Discriminator(name_of)]  # noqa: UP007 - members are made here
+def _name_in(value: Any) -> Any:
+    if isinstance(value, dict):
+        return value.get("fault")
+    return getattr(value, "fault", None)
 
 
 class _FaultOf:
     """
-    Validates a fault of a surface by the union of all that it can have.
+    Validates a fault of a surface by the model of its name.
 
-    The models of a hundred faults are made when the first fault is read: most scripts
-    have few or none, and making them takes longer than all else before a mock serves.
+    A model is made when the first fault of its name is read: most scripts have few or
+    none, and to make all hundred takes longer than all else before a mock serves.
     """
 
     def __init__(self, target: Target) -> None:
-        self.alternatives = cache(lambda: _union_for(target))
-        self._adapter = cache(lambda: TypeAdapter(self.alternatives()))
+        self._target = target
+        self._known = cache(lambda: {_tag_of(f.name): f for f in faults_of(target)})
+        self._model = cache(self._make_model)
+        self._adapter = cache(lambda tag: TypeAdapter(self._model(tag)))
+        self.alternatives = cache(self._make_alternatives)
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -285,11 +276,31 @@ class _FaultOf:
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         del schema
-        return handler(self._adapter().core_schema)
+        return handler(TypeAdapter(self.alternatives()).core_schema)
 
     def _validate(self, value: Any) -> FaultScript:
-        fault: FaultScript = self._adapter().validate_python(value)
+        fault: FaultScript = self._adapter(self._tag(value)).validate_python(value)
         return fault
+
+    def _tag(self, value: Any) -> str:
+        """
+        Return what stands for the fault's model.
+        """
+        tag = _tag_of(_name_in(value))
+        return tag if tag in self._known() else _UNKNOWN
+
+    def _make_model(self, tag: str) -> Any:
+        fault = self._known().get(tag)
+        return _unknown_model(self._target) if fault is None else _model_of(fault)
+
+    def _make_alternatives(self) -> Any:
+        """
+        Return the union of all the models, for whoever wants to know all.
+        """
+        members = [
+            Annotated[self._model(tag), Tag(tag)] for tag in (*self._known(), _UNKNOWN)
+        ]
+        return Annotated[Union[tuple(members)], Discriminator(self._tag)]  # noqa: UP007 - members are made here
 
 
 UpstreamFault = Annotated[FaultScript, _FaultOf(Target.UPSTREAM)]

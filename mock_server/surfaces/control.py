@@ -22,7 +22,6 @@ from mock_server.encoding import to_json_bytes
 from mock_server.events import Subscription, TooManySubscribersError, encode_record
 from mock_server.injector import NoSecondListenerError, TooManyFaultsError
 from mock_server.request_body import read_body
-from mock_server.surfaces.control_openapi import openapi_document
 from mock_server.surfaces.control_requests import (
     RequestError,
     page_of,
@@ -216,6 +215,9 @@ class Control:
         self, http: web.BaseRequest, world: World | None
     ) -> web.Response:
         del http, world
+        # It describes every surface and fault, and few ever ask for it.
+        from mock_server.surfaces.control_openapi import openapi_document  # noqa: PLC0415
+
         return _json(openapi_document())
 
     async def _get_script(

@@ -10,13 +10,7 @@ from dataclasses import dataclass, replace
 import aiohttp
 
 from mock_server.core import Core
-from mock_server.faults import (
-    Early,
-    Emission,
-    FaultContext,
-    Target,
-    asked_delay_s,
-)
+from mock_server.faults import Emission, FaultContext, Target, asked_delay_s
 from mock_server.injector import ActiveFault, Hit, Moment
 from mock_server.latency import Sampler, sampler_of
 from mock_server.script import WebhookEmitterScript
@@ -61,7 +55,7 @@ class _Result:
 
 
 def _is_early(active: ActiveFault) -> bool:
-    return isinstance(active.fault, Early)
+    return active.fault.head_start_s is not None
 
 
 def _is_not_early(active: ActiveFault) -> bool:
@@ -161,14 +155,11 @@ class WebhookEmitter:
             return False
         self._tell_faults(job, hits)
         taken = asyncio.Event()
-        self._schedule(replace(job, faults=(Early.name,), taken=taken))
-        head_starts_s = [
-            hit.active.fault.head_start
-            for hit in hits
-            if isinstance(hit.active.fault, Early)
-        ]
+        names = {hit.active.fault.name for hit in hits}
+        self._schedule(replace(job, faults=tuple(names), taken=taken))
+        longest_s = max(hit.active.fault.head_start_s or 0.0 for hit in hits)
         with suppress(TimeoutError):
-            async with self._core.clock.timeout(max(head_starts_s)):
+            async with self._core.clock.timeout(longest_s):
                 await taken.wait()
         return True
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import harness
+from mock_server.version import VERSION
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = [ROOT / "harness", ROOT / "mock_server"]
 FUNCTION_LINES_MAX = 60
@@ -163,6 +166,15 @@ def test_the_slowest_tests_are_named() -> None:
     words = project["tool"]["pytest"]["ini_options"]["addopts"]
 
     assert any(re.fullmatch("--durations=[1-9][0-9]*", word) for word in words)
+
+
+def test_there_is_one_version() -> None:
+    """
+    What the two packages say of their version is that of the distribution.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+    assert {harness.__version__, VERSION} == {project["project"]["version"]}
 
 
 def test_the_lock_names_no_host() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import mock_server
+from mock_server import faults
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,12 +61,18 @@ def test_the_service_starts_without_the_mock(tmp_path: Path) -> None:
 
 def test_a_mock_without_a_script_loads_nothing_that_only_a_script_needs() -> None:
     """
-    Templates, YAML and the text of metrics are loaded when there are any.
+    Templates, YAML, faults and the text of metrics are loaded when there are any.
     """
     loaded = loaded_by("import mock_server.serving")
 
     assert "mock_server.app" in loaded
-    assert loaded & {"jinja2", "ruamel.yaml", "prometheus_client"} == set()
+    late = {
+        "jinja2",
+        "ruamel.yaml",
+        "prometheus_client",
+        "mock_server.faults.catalogue",
+    }
+    assert loaded & late == set()
 
 
 def test_the_mocks_front_door_opens_to_every_name() -> None:
@@ -74,8 +81,11 @@ def test_the_mocks_front_door_opens_to_every_name() -> None:
     """
     for name in mock_server.__all__:
         assert getattr(mock_server, name).__name__ == name
+    assert None not in [getattr(faults, name, None) for name in faults.__all__]
     with pytest.raises(AttributeError, match="no attribute 'Moc'"):
         mock_server.Moc  # noqa: B018 - it is the asking that fails
+    with pytest.raises(AttributeError, match="no attribute 'Faul'"):
+        faults.Faul  # noqa: B018 - it is the asking that fails
 
 
 def test_an_interrupt_while_it_loads_is_no_mistake() -> None:
