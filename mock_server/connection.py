@@ -16,10 +16,11 @@ from aiohttp.http_parser import RawRequestMessage
 
 from mock_server.clock import LoopClock
 from mock_server.http_request import HttpRequest, QuickRequest
+from mock_server.writer import WrittenResponse
 
 Answering = Coroutine[Any, Any, web.StreamResponse]
-AtOnce = Callable[[HttpRequest], Answering | None]
-"""Begins to answer a request; None if it must have a task from the start."""
+AtOnce = Callable[[HttpRequest], WrittenResponse | Answering | None]
+"""Answers a request or begins to; None if it must have a task from the start."""
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 HandOver = Callable[[int], bool]
@@ -136,22 +137,28 @@ class Connection(web.RequestHandler):
         manager, parser = self._manager, self._parser
         if message.upgrade or manager is None or parser is None:
             return False
-        answering = self._at_once(QuickRequest(message, payload, self, self._loop))
-        if answering is None:
-            return False
+        response: web.StreamResponse
         self._is_answering = True
         try:
-            awaited = answering.send(None)
+            answering = self._at_once(QuickRequest(message, payload, self, self._loop))
+            if answering is None:
+                return False
+            if type(answering) is WrittenResponse:
+                response = answering
+            else:
+                # The type is one of two, and a coroutine's own type is never asked.
+                begun = cast("Answering", answering)
+                self._begun = Begun(begun, begun.send(None))
+                return False
         except StopIteration as end:
-            self._messages.popleft()
-            parser.message_consumed()
-            manager.requests_count += 1
-            self._end(end.value)
-            return True
+            response = end.value
         finally:
             self._is_answering = False
-        self._begun = Begun(answering, awaited)
-        return False
+        self._messages.popleft()
+        parser.message_consumed()
+        manager.requests_count += 1
+        self._end(response)
+        return True
 
     def _end(self, response: web.StreamResponse) -> None:
         """

@@ -14,8 +14,8 @@ _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DRAW_BITS = 53
 _HEX_LENGTH = 32
 _MADE_AHEAD = 64
-_LENGTHS_KNOWN = 256
-_LENGTHS = tuple(f"{length}:" for length in range(_LENGTHS_KNOWN))
+_NUMBERS_KNOWN = 256
+_NUMBERS = tuple(f"{len(str(n))}:{n}" for n in range(_NUMBERS_KNOWN))
 _TO_ALPHABET = bytes(ord(_ALPHABET[byte % len(_ALPHABET)]) for byte in range(256))
 
 Key = str | int
@@ -58,6 +58,8 @@ class Draws:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
+        self._starts: dict[str, str] = {}
+        """How the text begins that an id is made of, by the id's prefix."""
 
     def draw(self, *keys: Key) -> float:
         """
@@ -69,7 +71,11 @@ class Draws:
         """
         Return an id in base 62 that the keys decide.
         """
-        return _minted(prefix, _joined(self.seed, "id", prefix, *keys), length)
+        start = self._starts.get(prefix)
+        if start is None:
+            start = self._starts[prefix] = _joined_text((self.seed, "id", prefix))
+        joined = start + _joined_text(keys)
+        return _minted(prefix, joined.encode("utf-8", "replace"), length)
 
     def numbered_hex(self, prefix: str, *keys: Key) -> Iterator[str]:
         """
@@ -105,11 +111,18 @@ def _minted(prefix: str, joined: bytes, length: int) -> str:
 
 
 def _joined(*keys: Key) -> bytes:
+    return _joined_text(keys).encode("utf-8", "replace")
+
+
+def _joined_text(keys: tuple[Key, ...]) -> str:
     # The length before each key keeps ("ab", "c") and ("a", "bc") apart.
-    text = ""
-    for key in keys:
-        part = key if type(key) is str else str(key)
-        length = len(part)
-        start = _LENGTHS[length] if length < _LENGTHS_KNOWN else f"{length}:"
-        text += start + part
-    return text.encode("utf-8", "replace")
+    return "".join(
+        [f"{len(key)}:{key}" if type(key) is str else _part_of(key) for key in keys]
+    )
+
+
+def _part_of(key: Key) -> str:
+    if type(key) is int and 0 <= key < _NUMBERS_KNOWN:
+        return _NUMBERS[key]
+    part = str(key)
+    return f"{len(part)}:{part}"

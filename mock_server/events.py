@@ -111,11 +111,11 @@ class Events:
         """
         return len(self._subscriptions)
 
-    def pass_over(self) -> None:
+    def pass_over(self, records: int = 1) -> None:
         """
-        Count a record that nobody wants to know.
+        Count records that nobody wants to know.
         """
-        self.published += 1
+        self.published += records
 
     def publish(self, kind: str, *, trace_id: str | None = None, **fields: Any) -> None:
         """

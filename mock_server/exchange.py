@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -52,10 +53,11 @@ _TRACEPARENT_NAME = istr("traceparent")
 _AUTHORIZATION_NAME = istr("authorization")
 _NO_TRACE = "0" * 32
 _NO_QUERY: MultiDictProxy[str] = MultiDictProxy(MultiDict())
+_KEYS_KNOWN_MAX: Final = 1024
 _INSTANT: Final = LatencyProfile()
 _UPSTREAM: Final = Target.UPSTREAM
 
-_FAILED = ApiError(
+FAILED: Final = ApiError(
     "The mock itself failed; its log says why.",
     status=500,
     type="server_error",
@@ -196,7 +198,7 @@ class Exchange:
             return self._refuse(request, error)
         except Exception:
             logger.exception("surface %s failed", surface.name)
-            return self._refuse(request, _FAILED)
+            return self._refuse(request, FAILED)
 
     @staticmethod
     def _refuse(request: SurfaceRequest, error: ApiError) -> Answer:
@@ -424,7 +426,11 @@ def api_key_of(headers: Mapping[str, str]) -> str | None:
     """
     Return the bearer key.
     """
-    text = headers.get(_AUTHORIZATION_NAME, "")
+    return _key_in(headers.get(_AUTHORIZATION_NAME, ""))
+
+
+@lru_cache(_KEYS_KNOWN_MAX)
+def _key_in(text: str) -> str | None:
     if text.startswith("Bearer "):
         return text[7:].strip() or None
     scheme, _, key = text.partition(" ")

@@ -245,11 +245,13 @@ class Journal:
         if length > limits.journal_body_bytes_max:
             kept = limits.journal_body_bytes_max
             request = replace(request, body=request.body[:kept])
+        received = answer.received
         entry = Entry(
             next(budget.numbers),
             request,
             answer.keys,
-            answer.received,
+            # What makes them when they are asked for would keep the whole request.
+            received if type(received) is dict else dict(received),
             answer.rule,
             answer.script_error,
             surface,

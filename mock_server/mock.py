@@ -2,22 +2,23 @@
 The mock: every surface on one port, put together by hand.
 """
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from aiohttp import web
 
+from mock_server.at_once import QuickExchange, Rest
 from mock_server.clock import Clock
 from mock_server.core import Core, build_core
 from mock_server.documents import Document
-from mock_server.exchange import Exchange
 from mock_server.faults import Target
 from mock_server.http_request import HttpRequest
 from mock_server.latency import LatencyProfile, profile_of
 from mock_server.options import MockOptions
 from mock_server.quotas import Quotas
 from mock_server.script import Conversations, MockScript, script_of
+from mock_server.surfaces.chat_completions import PATH as CHAT_PATH
 from mock_server.surfaces.control import PATH_PREFIX as CONTROL_PREFIX
 from mock_server.surfaces.control import Control, ControlOptions
 from mock_server.surfaces.ports import Surface
@@ -29,14 +30,11 @@ from mock_server.surfaces.webhook_endpoint import WebhookEndpoint
 from mock_server.tokens import TOKENIZER
 from mock_server.upstream import Upstream
 from mock_server.version import VERSION
+from mock_server.writer import WrittenResponse
 
 _VERSION_PREFIX: Final = "/v1/"
-_AT_ONCE: Final = {
-    f"{prefix}{path}": path
-    for path in ("/chat/completions",)
-    for prefix in ("", _VERSION_PREFIX[:-1])
-}
-"""What is answered at once if it can be; what a path is without its version."""
+_CHAT_PATHS: Final = frozenset({CHAT_PATH, f"{_VERSION_PREFIX[:-1]}{CHAT_PATH}"})
+"""What is answered at once if it can be."""
 
 
 class Mock:
@@ -78,7 +76,7 @@ class Mock:
                 receive_path=self.options.receive_path,
             ),
         )
-        self._exchange = Exchange(self.core)
+        self._exchange = QuickExchange(self.core)
         self._control = Control(
             self,
             ControlOptions(
@@ -205,29 +203,27 @@ class Mock:
             http, self._surface_at(http.method, path), path
         )
 
-    def answer_at_once(
-        self, http: HttpRequest
-    ) -> Coroutine[Any, Any, web.StreamResponse] | None:
+    def answer_at_once(self, http: HttpRequest) -> WrittenResponse | Rest | None:
         """
-        Begin to answer what needs no task to be answered in; None for all else.
+        Answer what needs no task to be answered in, or begin to; None for all else.
         """
         if self.before_request is not None and self.before_request():
             return None
         return self.begin_answer(http)
 
-    def begin_answer(
-        self, http: HttpRequest
-    ) -> Coroutine[Any, Any, web.StreamResponse] | None:
+    def begin_answer(self, http: HttpRequest) -> WrittenResponse | Rest | None:
         """
-        Begin to answer a chat that no fault can touch; None for all else.
+        Answer a chat that no fault can touch, or begin to; None for all else.
 
         Only a fault and a body that is still to come need a task to run in.
         """
-        path = _AT_ONCE.get(http.raw_path)
-        if path is None or len(self.core.injector):
+        if (
+            http.raw_path not in _CHAT_PATHS
+            or http.method != "POST"
+            or len(self.core.injector)
+        ):
             return None
-        surface = self._upstream.surface_at(http.method, path)
-        return self._exchange.serve(http, surface, path)
+        return self._exchange.serve_at_once(http, self._upstream.chat, CHAT_PATH)
 
     async def handle_aside(self, http: web.BaseRequest) -> web.StreamResponse:
         """

@@ -26,6 +26,7 @@ _UPSTREAM: Final = Target.UPSTREAM
 _COMPLETE: Final = Outcome.COMPLETE
 _TOOL_REFUSED = "tool_refused"
 _DROPS_TOLD_EVERY = 1000
+_OK: Final = 200
 _FIRST_SUCCESS, _FIRST_REDIRECT = 200, 300
 
 
@@ -91,6 +92,32 @@ class Reporter:
             else:
                 self._core.events.pass_over()
         return entry
+
+    def note(
+        self,
+        surface: Surface,
+        request: SurfaceRequest,
+        world: World,
+        answer: Answer,
+        body: bytes,
+        ended_s: float,
+    ) -> None:
+        """
+        Tell of an answer that was given whole and at once, and whose events nobody hears.
+        """
+        core = self._core
+        elapsed_s = ended_s - request.received_s
+        entry = world.journal.open(request, answer, surface.name, world.name)
+        entry.status = _OK
+        entry.outcome = _COMPLETE
+        entry.planned_us = 0
+        entry.actual_us = int(elapsed_s * 1e6)
+        entry.answer_bytes = len(body)
+        world.journal.close(entry, answer=body)
+        if core.worlds.budget.dropped >= self._told_at:
+            self._tell_drops()
+        core.events.pass_over(2)
+        core.metrics.surface(surface.name).measure(_OK, _COMPLETE, elapsed_s, elapsed_s)
 
     def tell_faults(
         self, surface: Surface, request: SurfaceRequest, decided: Decided

@@ -151,6 +151,9 @@ class ChosenTokenizer:
                 raise NoTokenizerError(name) from error
             chosen = Encoding(tables.get_encoding(name))
         self.name = name
+        self.is_estimate = name == ESTIMATE
+        """Who counts much may then divide lengths itself."""
+
         self.count = chosen.count
         self.split = chosen.split
         self.cut = chosen.cut

@@ -60,6 +60,14 @@ class Upstream:
         )
         self._shelves["webhook_endpoints"] = self._endpoints.shelf
         self._unknown = Unknown(self._script.api_keys)
+        self._stored = StoredCompletions(
+            self._script.api_keys,
+            completions_max=core.limits.stored_completions_max,
+        )
+        self._shelves["stored_completions"] = self._stored.shelf
+        self.chat = ChatCompletions(self._model, self._stored)
+        """Also answers outside of the routes, where it can answer at once."""
+
         # What batches can ask, by its path.
         asked: dict[str, Surface] = {}
         routes = [
@@ -75,12 +83,7 @@ class Upstream:
         self._router = Router(routes, otherwise=self._unknown)
 
     def _chat(self, asked: dict[str, Surface]) -> list[Route]:
-        stored = StoredCompletions(
-            self._script.api_keys,
-            completions_max=self._core.limits.stored_completions_max,
-        )
-        self._shelves["stored_completions"] = stored.shelf
-        chat = ChatCompletions(self._model, stored)
+        chat, stored = self.chat, self._stored
         asked["/v1/chat/completions"] = chat
         return [
             ("/chat/completions/*", stored),

@@ -42,7 +42,7 @@ from mock_server.wire import (
 _LINGER_NONE = struct.pack("ii", 1, 0)
 _NO_BODY = frozenset({204, 304})
 _WHOLE_STEPS = 3
-_PENDING_BYTES_MAX = 64 * 1024
+PENDING_BYTES_MAX = 64 * 1024
 """So much gathers at most before it is sent."""
 
 
@@ -150,7 +150,7 @@ def write_whole(
         or type(chunk) is not Chunk
         or type(end) is not End
         or head.status in _NO_BODY
-        or len(chunk.data) > _PENDING_BYTES_MAX
+        or len(chunk.data) > PENDING_BYTES_MAX
         or request.method == "HEAD"
         or request.version != HttpVersion11
         or transport is None
@@ -256,7 +256,7 @@ class PlanWriter:
                 if delay_s > 0:
                     await self._wait(delay_s)
                 self._take_chunk(step.data)
-                if self._pending_bytes > _PENDING_BYTES_MAX:
+                if self._pending_bytes > PENDING_BYTES_MAX:
                     await self._flush()
             elif isinstance(step, CutAfter):
                 await self._write_until_cut(step, plan[number + 1 :])
@@ -460,6 +460,14 @@ class PlanWriter:
         if not self._is_ended:
             self._is_ended = True
             self.written.outcome = outcome
+
+
+@lru_cache(maxsize=4)
+def date_line(wall_s: int) -> str:
+    """
+    Return the header that tells the date, as it is sent.
+    """
+    return f"date: {_date(wall_s)}\r\n"
 
 
 @lru_cache(maxsize=4)

@@ -61,6 +61,21 @@ Draw = Callable[[Seen, Callable[[], Context]], DrawnReply]
 """Draws a reply for a request; the context is only made for templates."""
 
 
+class Constant(Struct, frozen=True):
+    """
+    Draws the same reply for every request.
+    """
+
+    reply: DrawnReply
+
+    def __call__(self, seen: Seen, make_context: Callable[[], Context]) -> DrawnReply:
+        """
+        Return it.
+        """
+        del seen, make_context
+        return self.reply
+
+
 def compile_reply(reply: ReplyScript) -> Draw:
     """
     Return what draws a reply that is no sequence.
@@ -78,8 +93,7 @@ def compile_reply(reply: ReplyScript) -> Draw:
     parts += [c.id for c in reply.tool_calls]
     render = _compile_answer(reply)
     if not any(map(has_template, parts)):
-        constant = render({})
-        return lambda _, __: constant
+        return Constant(render({}))
     return lambda _, context: render(context())
 
 

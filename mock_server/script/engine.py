@@ -6,20 +6,26 @@ belongs to a conversation of a world.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import msgspec
 import orjson
 from msgspec import Struct
 
 from mock_server.script.conversation import Conversation
-from mock_server.script.drawn import Draw, DrawnReply, compile_reply, draw_auto
+from mock_server.script.drawn import (
+    Constant,
+    Draw,
+    DrawnReply,
+    compile_reply,
+    draw_auto,
+)
 from mock_server.script.match import Condition, compile_match
 from mock_server.script.model import MockScript
-from mock_server.script.prefilter import Prefilter, literal_of
+from mock_server.script.prefilter import RULES_MIN, Prefilter, literal_of
 from mock_server.script.rule import MessageMatch, Rule
 from mock_server.script.seen import Seen
 from mock_server.script.template_error import TemplateError
@@ -50,9 +56,27 @@ class ScriptError(Exception):
     """
 
 
-class CallNames(Struct, frozen=True):
+class Names(Protocol):
     """
     What templates may know of a request besides its text.
+    """
+
+    @property
+    def conversation(self) -> str:
+        """
+        What its conversation is called.
+        """
+
+    @property
+    def attempt_number(self) -> int:
+        """
+        The nth identical body in that conversation and turn, from 1.
+        """
+
+
+class CallNames(Struct, frozen=True):
+    """
+    These names, and nothing else.
     """
 
     conversation: str
@@ -76,6 +100,29 @@ class CompiledRule:
 
     uses_request: bool
     """A template reads the request itself, which costs more than all else."""
+
+    @property
+    def asks_literal_only(self) -> bool:
+        """
+        Whether nothing is left to ask of a text that holds the literal.
+        """
+        asked = self.rule.match.last_message
+        return (
+            len(self.conditions) == 1
+            and asked is not None
+            and asked.contains is not None
+            and asked.contains == self.literal
+        )
+
+    @property
+    def constant(self) -> "Decision | None":
+        """
+        What it makes of every request that it matches, if that is always the same.
+        """
+        draw = self.draws[0]
+        if self.rule.reply.sequence or not isinstance(draw, Constant):
+            return None
+        return Decision(rule=self, drawn=draw.reply)
 
     def matches(self, seen: Seen) -> bool:
         """
@@ -117,6 +164,9 @@ class Decision(Struct, frozen=True, kw_only=True):
     """Takes the reply back: the sequence has not moved on."""
 
 
+_Asked = tuple[str | None, bool, Decision | None, CompiledRule]
+
+
 class CompiledScript:
     """
     The rules of a script, ready to be asked.
@@ -129,6 +179,12 @@ class CompiledScript:
             for number, rule in enumerate(script.upstream.script)
         )
         self._prefilter = Prefilter([rule.literal for rule in self.rules])
+        self._is_short = len(self.rules) < RULES_MIN
+        self._asked = [
+            (rule.literal, rule.asks_literal_only, rule.constant, rule)
+            for rule in self.rules
+        ]
+        """What is needed of each rule, so that most need not be looked at further."""
 
     @classmethod
     def of(cls, script: MockScript) -> Self:
@@ -140,9 +196,7 @@ class CompiledScript:
         """
         return cls(script)
 
-    def decide(
-        self, seen: Seen, names: CallNames, conversation: Conversation
-    ) -> Decision:
+    def decide(self, seen: Seen, names: Names, conversation: Conversation) -> Decision:
         """
         Return what the first rule that matches says.
 
@@ -152,11 +206,15 @@ class CompiledScript:
         if not self.rules:
             return Decision(rule=None, drawn=draw_auto(seen))
         text = seen.last.text
-        for number in self._prefilter.candidates(text):
-            rule = self.rules[number]
-            if rule.literal is not None and rule.literal not in text:
+        asked: Iterable[_Asked] = self._asked
+        if not self._is_short:
+            asked = map(self._asked.__getitem__, self._prefilter.candidates(text))
+        for literal, is_enough, constant, rule in asked:
+            if literal is not None and literal not in text:
                 continue
-            if rule.matches(seen):
+            if is_enough or rule.matches(seen):
+                if constant is not None:
+                    return constant
                 step = rule.step_of(conversation)
                 if step is not None:
                     return _draw(rule, step, seen, names, conversation)
@@ -208,7 +266,7 @@ def _draw(
     rule: CompiledRule,
     step: int,
     seen: Seen,
-    names: CallNames,
+    names: Names,
     conversation: Conversation,
 ) -> Decision:
     undelivered = None
@@ -232,7 +290,7 @@ def _take_back(cursors: dict[int, int], number: int) -> None:
     cursors[number] = max(0, cursors.get(number, 0) - 1)
 
 
-def context_of(seen: Seen, names: CallNames, rule: CompiledRule) -> Context:
+def context_of(seen: Seen, names: Names, rule: CompiledRule) -> Context:
     """
     Return what the templates of a rule may use for a request.
     """

@@ -8,6 +8,7 @@ conversations different, and rules must not depend on it.
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from msgspec import Struct
 
@@ -40,6 +41,9 @@ ROLES: Mapping[type[Message], str] = {
     FunctionMessage: "function",
 }
 
+_USER: Final = ROLES[UserMessage]
+_NOTHING_SAID: Final = UserMessage(content="")
+
 
 def split_tag(text: str) -> tuple[str, str | None]:
     """
@@ -57,7 +61,7 @@ def split_tag(text: str) -> tuple[str, str | None]:
     return text[: found.start()] + text[found.end() :], found[1]
 
 
-class SeenMessage(Struct, frozen=True):
+class SeenMessage(Struct, frozen=True, gc=False):
     """
     One message of the transcript.
     """
@@ -103,11 +107,24 @@ class Seen:
         self.model = request.model
         self.stream = bool(request.stream)
         messages = request.messages
-        self.turn = 1 + [*map(type, messages)].count(AssistantMessage)
-        self.last = see_message(messages[-1] if messages else UserMessage(content=""))
-        self.user_text, self.tag = split_tag(_last_user_text(messages))
-        """What the user said last, and what it was tagged with."""
+        turn = 1
+        for message in messages:
+            if type(message) is AssistantMessage:
+                turn += 1
+        self.turn = turn
+        last = messages[-1] if messages else _NOTHING_SAID
+        if type(last) is UserMessage:
+            content = last.content
+            text = content if type(content) is str else text_of(content)
+            self.user_text, self.tag = text, None
+            """What the user said last, and what it was tagged with."""
 
+            if "[#" in text:
+                self.user_text, self.tag = split_tag(text)
+            self.last = SeenMessage(_USER, self.user_text)
+        else:
+            self.user_text, self.tag = split_tag(_last_user_text(messages))
+            self.last = see_message(last)
         self._messages: tuple[SeenMessage, ...] | None = None
         self._results: tuple[SeenResult, ...] | None = None
         self._tools: tuple[str, ...] | None = None

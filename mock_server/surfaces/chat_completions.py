@@ -17,6 +17,7 @@ from mock_server.wire import (
     StreamForm,
     chunk_plan,
     completion_plan,
+    completion_whole,
     parse_chat_request,
     wrong_method,
 )
@@ -45,6 +46,12 @@ class ChatCompletions:
         """
         Return what the script, or the API's own rules, make of a request.
         """
+        return self.handle_now(request, world)
+
+    def handle_now(self, request: SurfaceRequest, world: WorldMemory) -> Answer:
+        """
+        Return the same; there is nothing to wait for.
+        """
         model = self._model
         try:
             model.check_api_key(request)
@@ -64,6 +71,7 @@ class ChatCompletions:
             world,
             encode=partial(encode_chat, chat, request.request_id),
             on_reply=store,
+            whole=None if chat.stream else completion_whole,
         )
 
 

@@ -12,14 +12,14 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from msgspec import Struct, field
 
 from mock_server.faults import Target
-from mock_server.wire import Pace, Plan
+from mock_server.wire import Pace, Plan, Whole
 
 T = TypeVar("T")
 Facts = Mapping[str, Any]
 """Fields of an event record, ready for JSON."""
 
 
-class SurfaceRequest(Struct, frozen=True, kw_only=True):
+class SurfaceRequest(Struct, frozen=True, kw_only=True, gc=False):
     """
     A request as it came in, read whole.
     """
@@ -52,7 +52,7 @@ class SurfaceRequest(Struct, frozen=True, kw_only=True):
     """The connection has served a request before."""
 
 
-class CallKeys(Struct, frozen=True, kw_only=True):
+class CallKeys(Struct, frozen=True, kw_only=True, gc=False):
     """
     What chance is drawn from, besides the seed and the world.
     """
@@ -89,7 +89,7 @@ class Latency(Protocol):
         """
 
 
-class Demand(Struct, frozen=True, kw_only=True):
+class Demand(Struct, frozen=True, kw_only=True, gc=False):
     """
     What a request takes out of its account.
     """
@@ -119,6 +119,9 @@ class Answer(Struct, frozen=True, kw_only=True):
     plan: Plan | None = None
     reply: Any = None
     encode: Callable[[Any], Plan] | None = None
+    whole: Callable[[Any, str], Whole] | None = None
+    """Makes of the reply and the request id what ``encode`` makes, as it is sent."""
+
     received: Facts = field(default_factory=dict)
     """Fields of the event that says the request came in, the keys excepted."""
 

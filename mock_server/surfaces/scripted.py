@@ -5,7 +5,7 @@ A surface parses its own request into a chat and encodes the reply in its own sh
 what lies between is the same for all of them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -14,7 +14,6 @@ from mock_server.hashes import sha256_of
 from mock_server.latency import LatencyProfile, profile_of
 from mock_server.quotas import window_of
 from mock_server.script import (
-    CallNames,
     CompiledScript,
     ConversationName,
     Conversations,
@@ -44,6 +43,7 @@ from mock_server.wire import (
     ReplyToolCall,
     ToolKind,
     Usage,
+    Whole,
     check_api_key,
     completion_tokens,
     context_too_long,
@@ -153,6 +153,7 @@ class ScriptedModel:
         on_reply: Callable[[Reply], None] | None = None,
         on_error: Callable[[ApiError], None] | None = None,
         prompt: int | None = None,
+        whole: Callable[[Reply, str], Whole] | None = None,
     ) -> Answer:
         """
         Return what the script makes of a chat.
@@ -168,6 +169,7 @@ class ScriptedModel:
             on_reply: Told the reply if no fault prevents that it comes to be.
             on_error: Told the error that the script gives instead of a reply.
             prompt: Tokens of what is asked; by default those of the chat.
+            whole: Makes what ``encode`` makes, as it is sent.
         """
         seen = Seen(chat, request.headers)
         if name is None:
@@ -180,18 +182,19 @@ class ScriptedModel:
             attempt_number=attempt,
             ambiguous=attempt > 1 and not name.is_unique,
         )
-        prompt = prompt_tokens(chat) if prompt is None else prompt
-        received = received_facts(seen)
+        if prompt is None:
+            prompt = prompt_tokens(chat)
         allowed = completion_max(chat)
         try:
             self.check_window(chat.model, prompt, allowed or 0, too_long)
-            names = CallNames(name.key, attempt)
-            decision = self._script.decide(seen, names, conversation)
+            decision = self._script.decide(seen, keys, conversation)
         except (ApiError, ScriptError) as error:
-            return _failed(error, keys, received, request.request_id)
+            return _failed(error, keys, ChatFacts(seen), request.request_id)
         reply: Reply | None = None
-        if decision.drawn is not None:
-            drawn = obey_choice(decision.drawn, seen)
+        drawn = decision.drawn
+        if drawn is not None:
+            if chat.tool_choice is not None or chat.parallel_tool_calls is not None:
+                drawn = obey_choice(drawn, seen)
             # Without the body two requests of one turn would share their ids.
             body = sha256_of(request.body)
             place = (world.name, name.key, seen.turn, attempt, body)
@@ -201,10 +204,11 @@ class ScriptedModel:
         rule = None if decision.rule is None else decision.rule.number
         return Answer(
             keys=keys,
-            received=received,
+            received=ChatFacts(seen),
             plan=None if reply else _error_of(decision, request.request_id),
             reply=reply,
             encode=encode,
+            whole=None if reply is None else whole,
             describe=describe_reply,
             effect=_telling(on_reply, reply) if on_reply and reply else None,
             demand=_demand(chat, prompt, allowed, reply) if reply else None,
@@ -244,12 +248,12 @@ class ScriptedModel:
         """
         Give the reply its ids, which the seed, the keys and the body decide.
         """
-        first = self._mint_choice(drawn, chat, (*place, 0))
+        first = self._mint_choice(drawn, chat, place, 0)
         completion = completion_tokens(first)
         others: tuple[Choice, ...] = ()
         if chat.n is not None:
             others = tuple(
-                self._mint_choice(drawn, chat, (*place, index))
+                self._mint_choice(drawn, chat, place, index)
                 for index in range(1, chat.n)
             )
             completion += sum(map(completion_tokens, others))
@@ -269,22 +273,29 @@ class ScriptedModel:
         )
 
     def _mint_choice(
-        self, drawn: DrawnReply, chat: ChatRequest, place: tuple[str | int, ...]
+        self,
+        drawn: DrawnReply,
+        chat: ChatRequest,
+        place: tuple[str | int, ...],
+        index: int,
     ) -> Choice:
         choice = Choice(
             text=drawn.text,
-            tool_calls=self._mint_calls(drawn, chat, place),
+            tool_calls=(
+                self._mint_calls(drawn, chat, (*place, index))
+                if drawn.tool_calls
+                else ()
+            ),
             refusal=drawn.refusal,
             reasoning=drawn.reasoning,
             finish_reason=finish_reason_of(drawn, chat),
         )
-        return truncate(choice, completion_max(chat))
+        allowed = completion_max(chat)
+        return choice if allowed is None else truncate(choice, allowed)
 
     def _mint_calls(
         self, drawn: DrawnReply, request: ChatRequest, place: tuple[str | int, ...]
     ) -> tuple[ReplyToolCall, ...]:
-        if not drawn.tool_calls:
-            return ()
         return tuple(
             ReplyToolCall(
                 call.id or self._draws.mint("call_", *place, number),
@@ -327,6 +338,35 @@ def describe_reply(reply: Reply) -> Facts:
     if reply.refusal is not None:
         facts["refusal"] = reply.refusal
     return facts
+
+
+class ChatFacts(Mapping[str, Any]):
+    """
+    What :func:`received_facts` says of a chat, made once somebody asks.
+
+    Args:
+        seen: The chat.
+    """
+
+    __slots__ = ("_facts", "_seen")
+
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+        self._facts: Facts | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        return self._made()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made())
+
+    def __len__(self) -> int:
+        return len(self._made())
+
+    def _made(self) -> Facts:
+        if self._facts is None:
+            self._facts = received_facts(self._seen)
+        return self._facts
 
 
 def received_facts(seen: Seen) -> Facts:

@@ -3,7 +3,12 @@ The OpenAI shapes: requests, replies, errors, streams.
 """
 
 from mock_server.wire.chunks import StreamForm, chunk_plan
-from mock_server.wire.completions import completion_plan, completion_value, usage_value
+from mock_server.wire.completions import (
+    completion_plan,
+    completion_value,
+    completion_whole,
+    usage_value,
+)
 from mock_server.wire.errors import (
     ApiError,
     FailureForm,
@@ -41,6 +46,7 @@ from mock_server.wire.plan import (
     Reset,
     Step,
     Wait,
+    Whole,
     is_stream,
 )
 from mock_server.wire.reply import (
@@ -124,12 +130,14 @@ __all__ = [
     "Usage",
     "UserMessage",
     "Wait",
+    "Whole",
     "answer_headers",
     "check_api_key",
     "chunk_plan",
     "completion_plan",
     "completion_tokens",
     "completion_value",
+    "completion_whole",
     "context_too_long",
     "count_tokens",
     "echo_request_id",

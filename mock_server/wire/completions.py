@@ -2,13 +2,14 @@
 A plain Chat Completions answer.
 """
 
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 
-from mock_server.wire.headers import JSON_CONTENT, answer_headers
+from mock_server.wire.headers import JSON_CONTENT, answer_headers, answer_lines
 from mock_server.wire.logprobs import logprobs_value
-from mock_server.wire.plan import Chunk, End, Head, Pace, Plan
+from mock_server.wire.plan import Chunk, End, Head, Pace, Plan, Whole
 from mock_server.wire.reply import Choice, Reply, ReplyToolCall, ToolKind, Usage
 
 
@@ -36,23 +37,21 @@ def completion_value(reply: Reply) -> dict[str, Any]:
     }
 
 
-_TEXT_ONLY: Final = (
-    b'{"id":%b,"object":"chat.completion","created":%d,"model":%b,"choices":[{"index":0,'
-    b'"message":{"role":"assistant","content":%b,"refusal":null,"annotations":[]},'
-    b'"logprobs":null,"finish_reason":%b}],"usage":{"prompt_tokens":%d,'
-    b'"completion_tokens":%d,"total_tokens":%d,"prompt_tokens_details":'
-    b'{"cached_tokens":0,"audio_tokens":0},"completion_tokens_details":'
-    b'{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,'
-    b'"rejected_prediction_tokens":0}},"service_tier":"default",'
-    b'"system_fingerprint":%b}'
+_USAGE_DETAILS: Final = (
+    '"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},'
+    '"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,'
+    '"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}},'
+    '"service_tier":"default","system_fingerprint":'
 )
+_NAMES_KEPT_MAX: Final = 256
 
 
 def completion_body(reply: Reply) -> bytes:
     """
     Return the body.
 
-    Most are one text and nothing else: they are filled in, which takes half the time.
+    Most are one text and nothing else: they are filled in, which takes a third of the
+    time.
     """
     if (
         reply.text is None
@@ -63,17 +62,22 @@ def completion_body(reply: Reply) -> bytes:
     ):
         return orjson.dumps(completion_value(reply))
     usage = reply.usage
-    return _TEXT_ONLY % (
-        orjson.dumps(reply.id),
-        reply.created_s,
-        orjson.dumps(reply.model),
-        orjson.dumps(reply.text),
-        orjson.dumps(reply.finish_reason),
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        usage.prompt_tokens + usage.completion_tokens,
-        orjson.dumps(reply.system_fingerprint),
-    )
+    prompt, completion = usage.prompt_tokens, usage.completion_tokens
+    text = orjson.dumps(reply.text).decode()
+    return (
+        f'{{"id":"{reply.id}","object":"chat.completion","created":{reply.created_s},'
+        f'"model":{_in_json(reply.model)},"choices":[{{"index":0,"message":'
+        f'{{"role":"assistant","content":{text},"refusal":null,"annotations":[]}},'
+        f'"logprobs":null,"finish_reason":{_in_json(reply.finish_reason)}}}],"usage":'
+        f'{{"prompt_tokens":{prompt},"completion_tokens":{completion},"total_tokens":'
+        f"{prompt + completion},{_USAGE_DETAILS}"
+        f"{_in_json(reply.system_fingerprint)}}}"
+    ).encode()
+
+
+@lru_cache(_NAMES_KEPT_MAX)
+def _in_json(name: str | None) -> str:
+    return orjson.dumps(name).decode()
 
 
 def message_value(choice: Choice) -> dict[str, Any]:
@@ -128,6 +132,14 @@ def usage_value(usage: Usage) -> dict[str, Any]:
             "rejected_prediction_tokens": 0,
         },
     }
+
+
+def completion_whole(reply: Reply, request_id: str) -> Whole:
+    """
+    Return the answer as :func:`completion_plan` has it, as it is sent.
+    """
+    body = completion_body(reply)
+    return Whole(answer_lines(request_id, len(body)), body)
 
 
 def completion_plan(reply: Reply, *, request_id: str) -> Plan:

@@ -2,6 +2,7 @@
 The headers that the API sends with every answer.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec.structs import replace
@@ -47,6 +48,25 @@ def answer_headers(request_id: str) -> tuple[Header, ...]:
     Return the headers of an answer that a model gave.
     """
     return (*_ALWAYS, (REQUEST_ID, request_id), *_RATE_LIMITS)
+
+
+def lines_of(headers: Iterable[Header]) -> str:
+    """
+    Return headers as they are sent.
+    """
+    return "".join([f"{name}: {value}\r\n" for name, value in headers])
+
+
+_JSON_START: Final = f"{lines_of((JSON_CONTENT,))}content-length: "
+_ALWAYS_START: Final = f"\r\n{lines_of(_ALWAYS)}{REQUEST_ID}: "
+_LIMITS_START: Final = f"\r\n{lines_of(_RATE_LIMITS)}"
+
+
+def answer_lines(request_id: str, body_bytes: int) -> str:
+    """
+    Return the headers of a model's JSON answer as they are sent.
+    """
+    return f"{_JSON_START}{body_bytes}{_ALWAYS_START}{request_id}{_LIMITS_START}"
 
 
 def echo_request_id(plan: Plan, given: str) -> Plan:

@@ -133,6 +133,20 @@ class CutAfter(Struct, frozen=True):
     cut: Close | Reset
 
 
+class Whole(Struct, gc=False):
+    """
+    An answer of status 200 that leaves at once, in the form in which it leaves.
+
+    It stands for a plan of a head, one chunk and an end, which take as long to be made
+    as all else that is done for an answer together.
+    """
+
+    head: str
+    """The lines of the headers that are known before the moment it leaves."""
+
+    body: bytes
+
+
 Step = Head | Chunk | Wait | Repeat | End | EndIf | Close | Reset | Hang | CutAfter
 Plan = tuple[Step, ...]
 

@@ -41,12 +41,14 @@ def prompt_tokens(request: ChatRequest) -> int:
     """
     Return the tokens of all that the model reads.
     """
-    count = TOKENIZER.count
+    count, is_estimate = TOKENIZER.count, TOKENIZER.is_estimate
     messages = request.messages
     tokens = TOKENS_PER_REPLY + TOKENS_PER_MESSAGE * len(messages)
     for message in messages:
         content = message.content
-        tokens += count(content if type(content) is str else text_of(content))
+        text = content if type(content) is str else text_of(content)
+        # A call takes several times as long as the division.
+        tokens += -(-len(text) // CHARACTERS_PER_TOKEN) if is_estimate else count(text)
         if type(message) is AssistantMessage and message.tool_calls:
             for call in message.tool_calls:
                 if isinstance(call, FunctionCall):
@@ -70,9 +72,10 @@ def completion_tokens(choice: Choice) -> int:
     tokens = 0
     if choice.text:
         tokens = count_tokens(choice.text)
-    for text in (choice.refusal, choice.reasoning):
-        if text:
-            tokens += count_tokens(text)
+    if choice.refusal:
+        tokens += count_tokens(choice.refusal)
+    if choice.reasoning:
+        tokens += count_tokens(choice.reasoning)
     for call in choice.tool_calls:
         tokens += count_tokens(call.name) + count_tokens(call.arguments)
     return tokens

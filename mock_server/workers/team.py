@@ -304,6 +304,9 @@ class Team:
         rest: Awaitable[web.StreamResponse]
         if answering is None:
             rest = self._mock.answer(http)
+        elif isinstance(answering, WrittenResponse):
+            self._end(helper, http, answering)
+            return
         else:
             try:
                 rest = Begun(answering, answering.send(None))
