@@ -31,8 +31,16 @@ class Randomness:
         Return the stream of that name, the same object each time.
         """
         if name not in self._streams:
-            self._streams[name] = random.Random(self._digest("stream", name))  # noqa: S311
+            self._streams[name] = self.fresh_stream(name)
         return self._streams[name]
+
+    def fresh_stream(self, *keys: str | int) -> random.Random:
+        """
+        Return a stream that is not kept, for what comes and goes in numbers.
+
+        It begins anew each time, and depends on the seed and the keys alone.
+        """
+        return random.Random(self._digest("stream", *keys))  # noqa: S311
 
     def draw(self, *keys: str | int) -> float:
         """

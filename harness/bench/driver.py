@@ -15,6 +15,7 @@ from urllib.parse import urljoin
 
 import aiohttp
 import orjson
+from yarl import URL
 
 from harness.clock import Clock
 from harness.errors import check_options
@@ -109,6 +110,7 @@ class Driver:
         spans: random.Random,
     ) -> None:
         self._options = options
+        self._chat_url = URL(urljoin(options.base_url, options.chat_path))
         self._session = session
         self._log = log
         self._clock = clock
@@ -193,7 +195,6 @@ class Driver:
             self._record_ending(arrival, ending, started_s=started_s)
 
     async def _ask(self, arrival: Arrival) -> _Ending:
-        url = urljoin(self._options.base_url, self._options.chat_path)
         headers = {
             "Content-Type": "application/json",
             "traceparent": f"00-{arrival.trace_id}-{self._spans.getrandbits(64):016x}-01",
@@ -205,7 +206,9 @@ class Driver:
         body = orjson.dumps(
             _filled(self._options.body, message=arrival.message, user=arrival.user_id)
         )
-        async with self._session.post(url, data=body, headers=headers) as response:
+        async with self._session.post(
+            self._chat_url, data=body, headers=headers
+        ) as response:
             content = await _read_bounded(response.content)
             status, content_type = response.status, response.content_type
         if status == _ACCEPTED:

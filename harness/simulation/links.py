@@ -12,6 +12,7 @@ import collections
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from random import Random
 
 from harness.errors import check_options
 from harness.randomness import Randomness
@@ -121,15 +122,21 @@ class Link:
         """
         self._held.append(send)
 
-    def latency_s(self, *keys: str | int) -> float:
+    def latencies(self, *keys: str | int) -> Random:
         """
-        Return how long the segment with these keys takes.
+        Return the stream that the latencies of one direction of a connection are from.
+
+        Hashing keys for each segment would cost more than all else about it.
+        """
+        return self._randomness.fresh_stream(*self._named("latency"), *keys)
+
+    def latency_s(self, latencies: Random) -> float:
+        """
+        Return how long the next segment takes.
         """
         options = self.options
         spread_s = options.latency_max_s - options.latency_min_s
-        if not spread_s:
-            return options.latency_min_s
-        return options.latency_min_s + spread_s * self._draw("latency", *keys)
+        return options.latency_min_s + spread_s * latencies.random()
 
     def segment_bytes(self, *keys: str | int) -> int:
         """
@@ -139,19 +146,16 @@ class Link:
         spread = options.segment_bytes_max - options.segment_bytes_min
         if not spread:
             return options.segment_bytes_min
-        return options.segment_bytes_min + int(
-            (spread + 1) * self._draw("segment", *keys)
-        )
+        share = self._randomness.draw(*self._named("segment"), *keys)
+        return options.segment_bytes_min + int((spread + 1) * share)
 
     def _release(self) -> None:
         held, self._held = self._held, collections.deque()
         for send in held:
             send()
 
-    def _draw(self, purpose: str, *keys: str | int) -> float:
-        return self._randomness.draw(
-            "network", purpose, self.source, self.destination, *keys
-        )
+    def _named(self, purpose: str) -> tuple[str, ...]:
+        return "network", purpose, self.source, self.destination
 
 
 async def pass_through(link: Link) -> None:

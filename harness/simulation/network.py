@@ -151,7 +151,12 @@ class Network:
             async with clock.timeout(CONNECT_TIMEOUT_S):
                 await pass_through(there)
                 await pass_through(back)
-                await clock.sleep(there.latency_s(key) + back.latency_s(key))
+                await clock.sleep(
+                    sum(
+                        link.latency_s(link.latencies("dial", key))
+                        for link in (there, back)
+                    )
+                )
         except TimeoutError:
             raise TimeoutError(errno.ETIMEDOUT, f"connect to {where}") from None
         self._accepting(where)

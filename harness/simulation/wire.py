@@ -76,6 +76,7 @@ class Pipe:
         self._connection = connection
         self._key = key
         self._taps = taps
+        self._latencies = link.latencies(key)
         self._receiver: Receiver | None = None
         self._number = 0
         self._last_s = 0.0
@@ -119,12 +120,12 @@ class Pipe:
             )
             for tap in self._taps:
                 tap(segment)
-        self._pass_on(kind, data, self._number)
+        self._pass_on(kind, data)
 
-    def _pass_on(self, kind: Kind, data: bytes, number: int) -> None:
+    def _pass_on(self, kind: Kind, data: bytes) -> None:
         passage = self.link.passage
         if passage is Passage.STALLED:
-            self.link.hold(lambda: self._pass_on(kind, data, number))
+            self.link.hold(lambda: self._pass_on(kind, data))
             return
         if passage is Passage.SEVERED or self._has_hole:
             self._has_hole = True
@@ -132,7 +133,7 @@ class Pipe:
         receiver = self._receiver
         if receiver is None:
             return
-        arrival_s = self._loop.time() + self.link.latency_s(self._key, number)
+        arrival_s = self._loop.time() + self.link.latency_s(self._latencies)
         # Later segments wait for earlier ones, as in any stream.
         self._last_s = max(self._last_s, arrival_s)
         self._loop.call_at(

@@ -81,7 +81,7 @@ class ToolBackend:
         self._options = options
         self._clock = clock
         self._ids = ids
-        self._base_url = _web_address(base_url)
+        self._tools = _web_address(base_url) / "tools"
 
     async def run(
         self, tool: str, arguments: dict[str, Any], context: ToolContext
@@ -112,7 +112,7 @@ class ToolBackend:
         self, tool: str, arguments: dict[str, Any], context: ToolContext
     ) -> ToolAnswer:
         async with self._session.post(
-            self._base_url / "tools" / tool,
+            self._tools / tool,
             data=orjson.dumps(arguments),
             headers=self._headers(context),
             allow_redirects=False,

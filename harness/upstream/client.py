@@ -78,7 +78,9 @@ class UpstreamClient:
         self._pipelines = pipelines
         self._clock = clock
         self._ids = ids
-        self._base_url = URL(options.base_url)
+        base_url = URL(options.base_url)
+        self._chats = base_url / "chat/completions"
+        self._outputs = base_url / "runs/submit-tool-outputs"
 
     async def complete(
         self,
@@ -155,7 +157,7 @@ class UpstreamClient:
 
         async def submit(attempt: Attempt) -> SubmittedOutput:
             return await self._exchange(
-                "runs/submit-tool-outputs", body, attempt, accept=_JSON, read=read
+                self._outputs, body, attempt, accept=_JSON, read=read
             )
 
         pipeline = self._pipelines.for_destination("upstream/runs")
@@ -171,9 +173,7 @@ class UpstreamClient:
             answer = await read_body(response, bytes_max=self._options.answer_bytes_max)
             return parse_answer(answer)
 
-        return await self._exchange(
-            "chat/completions", body, attempt, accept=_JSON, read=read
-        )
+        return await self._exchange(self._chats, body, attempt, accept=_JSON, read=read)
 
     async def _ask_for_stream(
         self, body: bytes, attempt: Attempt, on_delta: OnDelta
@@ -189,12 +189,12 @@ class UpstreamClient:
             )
 
         return await self._exchange(
-            "chat/completions", body, attempt, accept=_EVENT_STREAM, read=read
+            self._chats, body, attempt, accept=_EVENT_STREAM, read=read
         )
 
     async def _exchange(
         self,
-        path: str,
+        url: URL,
         body: bytes,
         attempt: Attempt,
         *,
@@ -204,7 +204,7 @@ class UpstreamClient:
         failure: UpstreamError | UsageError
         try:
             async with self._session.post(
-                self._base_url / path,
+                url,
                 data=body,
                 headers=self._headers(attempt, accept),
                 allow_redirects=False,

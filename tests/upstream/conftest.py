@@ -193,22 +193,32 @@ def pipelines(
 
 
 @pytest.fixture
-async def client(
-    upstream: FakeUpstream, clock: LoopClock, ids: IdMint, pipelines: Pipelines
-) -> AsyncIterator[UpstreamClient]:
+async def client_of(
+    clock: LoopClock, ids: IdMint, pipelines: Pipelines
+) -> AsyncIterator[Callable[[str], UpstreamClient]]:
     """
-    Return a client of the fake.
+    Return what makes clients of the model API at an address.
     """
     async with aiohttp.ClientSession() as session:
-        yield UpstreamClient(
+        yield lambda base_url: UpstreamClient(
             session=session,
             options=UpstreamOptions(
-                base_url=upstream.url, api_key=API_KEY, answer_bytes_max=100_000
+                base_url=base_url, api_key=API_KEY, answer_bytes_max=100_000
             ),
             pipelines=pipelines,
             clock=clock,
             ids=ids,
         )
+
+
+@pytest.fixture
+def client(
+    upstream: FakeUpstream, client_of: Callable[[str], UpstreamClient]
+) -> UpstreamClient:
+    """
+    Return a client of the fake.
+    """
+    return client_of(upstream.url)
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -224,14 +225,14 @@ async def test_retries_lost_connection(
     assert {event.reason for event in recorder.of(RetryScheduled)} <= reasons
 
 
-async def test_reports_refused_connection(client: UpstreamClient) -> None:
+async def test_reports_refused_connection(
+    client_of: Callable[[str], UpstreamClient],
+) -> None:
     """
     Where nobody listens, the error says so.
     """
-    client._base_url = client._base_url.with_port(1)
-
     with pytest.raises(UpstreamConnectionError) as caught:
-        await ask(client)
+        await ask(client_of("http://127.0.0.1:1/v1"))
 
     assert caught.value.reason == "refused"
 
@@ -348,7 +349,7 @@ async def test_hides_key(
 
 
 async def test_hides_key_in_transport_errors(
-    client: UpstreamClient, api_key: str, clock: LoopClock
+    client_of: Callable[[str], UpstreamClient], api_key: str, clock: LoopClock
 ) -> None:
     """
     What is no HTTP is an error without the headers that were sent.
@@ -363,7 +364,7 @@ async def test_hides_key_in_transport_errors(
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        client._base_url = client._base_url.with_port(port)
+        client = client_of(f"http://127.0.0.1:{port}/v1")
         with pytest.raises(UpstreamError) as caught:
             await ask(client, deadline=Deadline.after(clock, 0.4))
 

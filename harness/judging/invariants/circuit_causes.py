@@ -19,6 +19,13 @@ _NOT_PROMISED: Final = "no circuit breaker is promised"
 _SILENT: Final = "the service says nothing of its attempts"
 _OTHER_RULES: Final = frozenset({"failure_ratio", "slow_ratio"})
 _ENDS_OF_SERVICE: Final = frozenset({"service_killed", "service_exited"})
+_KINDS_READ: Final = _ENDS_OF_SERVICE | {
+    "attempt_started",
+    "attempt_ended",
+    "stale_outcome_ignored",
+    "probe_ended",
+    "circuit_changed",
+}
 
 
 def circuits_open_for_cause(timeline: Timeline, promise: Promise) -> Ruling:
@@ -123,7 +130,8 @@ class _Replay:
         self._circuits: dict[str, _Circuit] = {}
         self._started: dict[str, tuple[str, int]] = {}
         for record in timeline.records:
-            self._read(record)
+            if record.get("kind") in _KINDS_READ:
+                self._read(record)
 
     def _read(self, record: Record) -> None:
         match record.get("kind"):
@@ -143,7 +151,7 @@ class _Replay:
                 self._end_probe(record)
             case "circuit_changed":
                 self._move(record)
-            case kind if kind in _ENDS_OF_SERVICE:
+            case _:
                 # What comes next may be of the dying service or of its successor.
                 self._circuits.clear()
                 self._started.clear()
