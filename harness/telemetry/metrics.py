@@ -5,20 +5,30 @@ Label values are bounded: what comes after the first ``LABEL_VALUES_MAX`` values
 a label is counted as ``other``, so that a caller cannot grow the table.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
 from harness import events
 from harness.bus import Subscription
 from harness.events import Event
+from harness.telemetry.histogram import Buckets
 
 LABEL_VALUES_MAX = 64
 """Values that one label may take."""
 
 OTHER: Final = "other"
+
+_Labelled = tuple[str, ...]
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _STATES: Final[Mapping[str, int]] = {
@@ -27,6 +37,7 @@ _STATES: Final[Mapping[str, int]] = {
     "open": 2,
     "isolated": 3,
 }
+_STATES_TEXT: Final = "0 closed, 1 half-open, 2 open, 3 isolated"
 
 
 class _Labels:
@@ -48,9 +59,11 @@ class _Labels:
         return value
 
 
-class Metrics:
+class Metrics(Collector):
     """
     The service's figures for Prometheus, in a registry of their own.
+
+    Events are many and scrapes are few, so events only add plain numbers up.
     """
 
     content_type = CONTENT_TYPE_LATEST
@@ -58,33 +71,15 @@ class Metrics:
     def __init__(self, *, label_values_max: int = LABEL_VALUES_MAX) -> None:
         self.registry = CollectorRegistry()
         self._labels = _Labels(values_max=label_values_max)
-        self._children: dict[tuple[str, tuple[str, ...]], Any] = {}
-        self._counters: dict[str, Counter] = {}
-        self._histograms: dict[str, Histogram] = {}
-        for name, text, *labels in _COUNTERS:
-            self._counters[name] = Counter(
-                f"harness_{name}", text, labels, registry=self.registry
-            )
-        for name, text, *labels in _HISTOGRAMS:
-            self._histograms[name] = Histogram(
-                f"harness_{name}_seconds",
-                text,
-                labels,
-                registry=self.registry,
-                buckets=_SECONDS,
-            )
-        self._circuits = Gauge(
-            "harness_circuit_state",
-            "0 closed, 1 half-open, 2 open, 3 isolated",
-            ["circuit"],
-            registry=self.registry,
-        )
-        self._stored = Gauge(
-            "harness_store_rows",
-            "What the store holds",
-            ["kind"],
-            registry=self.registry,
-        )
+        self._counts: dict[str, dict[_Labelled, float]] = {
+            name: {} for name, *_ in _COUNTERS
+        }
+        self._durations: dict[str, dict[_Labelled, Buckets]] = {
+            name: {} for name, *_ in _HISTOGRAMS
+        }
+        self._circuits: dict[str, int] = {}
+        self._stored: dict[str, int] = {}
+        self.registry.register(self)
 
     async def run(self, subscription: Subscription) -> None:
         """
@@ -100,12 +95,36 @@ class Metrics:
         if (counter := _COUNTED.get(type(event))) is not None:
             counter(self, event)
 
+    def collect(self) -> Iterator[Metric]:
+        """
+        Yield all figures as they stand.
+        """
+        for name, text, *labels in _COUNTERS:
+            counter = CounterMetricFamily(f"harness_{name}", text, labels=labels)
+            for values, count in self._counts[name].items():
+                counter.add_metric(values, count)
+            yield counter
+        for name, text, *labels in _HISTOGRAMS:
+            histogram = HistogramMetricFamily(
+                f"harness_{name}_seconds", text, labels=labels
+            )
+            for values, buckets in self._durations[name].items():
+                histogram.add_metric(values, buckets.cumulated(), buckets.sum)
+            yield histogram
+        for name, text, label, shown in (
+            ("circuit_state", _STATES_TEXT, "circuit", self._circuits),
+            ("store_rows", "What the store holds", "kind", self._stored),
+        ):
+            gauge = GaugeMetricFamily(f"harness_{name}", text, labels=[label])
+            for value, number in shown.items():
+                gauge.add_metric([value], number)
+            yield gauge
+
     def show_store(self, rows: Mapping[str, int]) -> None:
         """
         Show how many rows of each kind the store holds.
         """
-        for kind, count in rows.items():
-            self._stored.labels(kind).set(count)
+        self._stored.update(rows)
 
     def render(self) -> bytes:
         """
@@ -117,36 +136,34 @@ class Metrics:
         """
         Raise a counter; label values come in the order of its definition.
         """
-        counter = self._counters[name]
-        self._child(counter, name, values).inc(by)
+        counts = self._counts[name]
+        if values not in counts:
+            values = self._fold(name, values)
+        counts[values] = counts.get(values, 0) + by
 
     def observe(self, name: str, duration_s: float, *values: str) -> None:
         """
         Add a duration to a histogram.
         """
-        self._child(self._histograms[name], name, values).observe(duration_s)
+        durations = self._durations[name]
+        buckets = durations.get(values)
+        if buckets is None:
+            values = self._fold(name, values)
+            buckets = durations.setdefault(values, Buckets(_SECONDS))
+        buckets.observe(duration_s)
 
     def show_circuit(self, circuit: str, state: str) -> None:
         """
         Show the state that a circuit is in.
         """
         folded = self._labels.fold("circuit_state", "circuit", circuit)
-        self._circuits.labels(folded).set(_STATES.get(state, -1))
+        self._circuits[folded] = _STATES.get(state, -1)
 
-    def _child(self, metric: Any, name: str, values: tuple[str, ...]) -> Any:
-        if not values:
-            return metric
-        child = self._children.get((name, values))
-        if child is None:
-            folded = tuple(
-                self._labels.fold(name, str(place), value)
-                for place, value in enumerate(values)
-            )
-            child = metric.labels(*folded)
-            # What was folded has no end, so only what is shown as it is is kept.
-            if folded == values:
-                self._children[name, values] = child
-        return child
+    def _fold(self, name: str, values: _Labelled) -> _Labelled:
+        return tuple(
+            self._labels.fold(name, str(place), value)
+            for place, value in enumerate(values)
+        )
 
 
 _COUNTERS: Final = (
