@@ -15,7 +15,7 @@ from aiohttp import HttpVersion11, web
 from multidict import istr
 
 from mock_server.exchange import FAILED, Exchange
-from mock_server.http_request import HttpRequest
+from mock_server.http_request import HttpRequest, QuickRequest
 from mock_server.request_body import body_at_hand
 from mock_server.surfaces.chat_completions import ChatCompletions
 from mock_server.surfaces.ports import Answer, SurfaceRequest
@@ -68,7 +68,15 @@ class QuickExchange(Exchange):
             ended_s = core.clock.monotonic()
             response = write_now(http, made, request, ended_s)
             if response is not None:
-                self._reporter.note(surface, request, world, answer, made.body, ended_s)
+                self._reporter.note(
+                    surface,
+                    request,
+                    world,
+                    answer,
+                    data=http.data if type(http) is QuickRequest else None,
+                    sent=made.body,
+                    ended_s=ended_s,
+                )
                 return response
         return self._finish_later(http, surface, request, world, answer)
 

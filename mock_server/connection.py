@@ -105,7 +105,7 @@ class Connection(web.RequestHandler):
             super().data_received(data)
         finally:
             self._waiter = waiter
-        if not self._messages or (len(self._messages) == 1 and self._answer()):
+        if not self._messages or (len(self._messages) == 1 and self._answer(data)):
             return
         if not waiter.done():
             waiter.set_result(None)
@@ -127,9 +127,12 @@ class Connection(web.RequestHandler):
             self._begun.close()
             self._begun = None
 
-    def _answer(self) -> bool:
+    def _answer(self, data: bytes = b"") -> bool:
         """
         Answer the one request that came, and say whether that is done.
+
+        Args:
+            data: The bytes with which it was complete.
         """
         message, payload = self._messages[0]
         if not isinstance(message, RawRequestMessage) or not payload.is_eof():
@@ -140,7 +143,9 @@ class Connection(web.RequestHandler):
         response: web.StreamResponse
         self._is_answering = True
         try:
-            answering = self._at_once(QuickRequest(message, payload, self, self._loop))
+            answering = self._at_once(
+                QuickRequest(message, payload, self, self._loop, data)
+            )
             if answering is None:
                 return False
             if type(answering) is WrittenResponse:

@@ -4,15 +4,14 @@ The life of a request: surface, faults, latency, bytes, and what is told of it.
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any, Final
 from weakref import WeakSet
 
 from aiohttp import web
-from multidict import MultiDict, MultiDictProxy, istr
+from multidict import MultiDict, MultiDictProxy
 
+from mock_server.caller import api_key_of, trace_id_of
 from mock_server.core import Core
 from mock_server.fault_context import FaultContexts
 from mock_server.faults import Level, Target
@@ -47,13 +46,7 @@ from mock_server.writer import Outcome, PlanWriter, write_whole
 DelayOf = Callable[[Pace, int], float]
 """How long a chunk of that pace waits, by its number."""
 
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-# Headers are found much sooner by names that know their own lower case.
-_TRACEPARENT_NAME = istr("traceparent")
-_AUTHORIZATION_NAME = istr("authorization")
-_NO_TRACE = "0" * 32
 _NO_QUERY: MultiDictProxy[str] = MultiDictProxy(MultiDict())
-_KEYS_KNOWN_MAX: Final = 1024
 _INSTANT: Final = LatencyProfile()
 _UPSTREAM: Final = Target.UPSTREAM
 
@@ -409,29 +402,3 @@ def _plan_of(request: SurfaceRequest, answer: Answer, reply: Any) -> Plan:
 
 def _is_delivered(writer: PlanWriter | ShippingWriter, decided: Decided) -> bool:
     return writer.written.outcome is Outcome.COMPLETE and not decided.breaks_answer
-
-
-def trace_id_of(headers: Mapping[str, str]) -> str | None:
-    """
-    Return the trace id of a well-formed ``traceparent``.
-    """
-    text = headers.get(_TRACEPARENT_NAME)
-    if text is None:
-        return None
-    match = _TRACEPARENT.fullmatch(text)
-    return match[1] if match and match[1] != _NO_TRACE else None
-
-
-def api_key_of(headers: Mapping[str, str]) -> str | None:
-    """
-    Return the bearer key.
-    """
-    return _key_in(headers.get(_AUTHORIZATION_NAME, ""))
-
-
-@lru_cache(_KEYS_KNOWN_MAX)
-def _key_in(text: str) -> str | None:
-    if text.startswith("Bearer "):
-        return text[7:].strip() or None
-    scheme, _, key = text.partition(" ")
-    return key.strip() or None if scheme.lower() == "bearer" else None

@@ -90,6 +90,7 @@ class QuickRequest:
         content: The body.
         protocol: The connection.
         loop: The running one.
+        data: The bytes with which it was complete; mostly it is all of them.
     """
 
     __slots__ = (
@@ -97,6 +98,7 @@ class QuickRequest:
         "_message",
         "_writer",
         "content",
+        "data",
         "headers",
         "keep_alive",
         "method",
@@ -111,6 +113,7 @@ class QuickRequest:
         content: StreamReader,
         protocol: BaseProtocol,
         loop: asyncio.AbstractEventLoop,
+        data: bytes,
     ) -> None:
         self._message = message
         self._loop = loop
@@ -121,6 +124,7 @@ class QuickRequest:
         self.version = message.version
         self.keep_alive = not message.should_close
         self.content = content
+        self.data = data
         self.protocol = protocol
 
     @property

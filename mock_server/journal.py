@@ -6,202 +6,21 @@ of a request is blotted out wherever else it stands.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import count
-from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from mock_server.blotting import blotted, blotted_value
+from mock_server.entries import Entry, Told
 from mock_server.limits import Limits
-from mock_server.surfaces.ports import Answer, CallKeys, Facts, SurfaceRequest
-
-_SECRET_HEADERS = frozenset(
-    {"authorization", "proxy-authorization", "api-key", "x-api-key", "cookie"}
+from mock_server.packed import (
+    PackedEntry,
+    is_one_request,
+    kept_bytes_of,
+    number_of,
+    pack,
 )
-
-
-_SHOWN = (
-    "number",
-    "request_id",
-    "surface",
-    "world",
-    "method",
-    "path",
-    "trace_id",
-    "at_us",
-    "request_headers",
-    "request_body",
-    "request_bytes",
-    "conversation",
-    "turn",
-    "attempt_number",
-    "ambiguous",
-    "facts",
-    "status",
-    "outcome",
-    "faults",
-    "planned_us",
-    "actual_us",
-    "depends_on",
-    "answer_body",
-    "answer_bytes",
-)
-
-
-class Entry(Struct, eq=False):
-    """
-    One request and what came of it.
-
-    Kept as it came, and made readable when somebody reads: most are never read. The
-    key of the request is kept only to be blotted out.
-    """
-
-    number: int
-    """Counts the entries of the mock from 1."""
-
-    asked: SurfaceRequest
-    """Its body cut off where a journal ends."""
-
-    keys: CallKeys
-    received: Facts
-    rule: int | None
-    script_error: str | None
-    surface: str
-    world: str
-    request_bytes: int
-    answer: bytes | bytearray = b""
-    status: int | None = None
-    outcome: str | None = None
-    """None while it is being answered."""
-
-    faults: Sequence[dict[str, Any]] = ()
-    depends_on: tuple[str, ...] = ()
-    """What besides the seed decided the delay: such a run cannot be repeated."""
-
-    planned_us: int | None = None
-    actual_us: int | None = None
-    answer_bytes: int = 0
-
-    @property
-    def request_id(self) -> str:
-        """
-        ``req_`` and 32 hex digits.
-        """
-        return self.asked.request_id
-
-    @property
-    def method(self) -> str:
-        """
-        Of the request.
-        """
-        return self.asked.method
-
-    @property
-    def path(self) -> str:
-        """
-        Of the request, without its key.
-        """
-        return self._blotted(self.asked.path)
-
-    @property
-    def trace_id(self) -> str | None:
-        """
-        Of the request, if it had one.
-        """
-        return self.asked.trace_id
-
-    @property
-    def at_us(self) -> int:
-        """
-        When it came in, by the clock's monotonic microseconds.
-        """
-        return int(self.asked.received_s * 1e6)
-
-    @property
-    def request_headers(self) -> dict[str, str]:
-        """
-        Those that hold no secret, in lower case.
-        """
-        return {
-            name.lower(): self._blotted(value)
-            for name, value in self.asked.headers.items()
-            if name.lower() not in _SECRET_HEADERS
-        }
-
-    @property
-    def request_body(self) -> str:
-        """
-        The first bytes of the body, as text.
-        """
-        return self._blotted(self.asked.body.decode("utf-8", "replace"))
-
-    @property
-    def conversation(self) -> str:
-        """
-        Of the request, without its key.
-        """
-        return self._blotted(self.keys.conversation)
-
-    @property
-    def turn(self) -> int:
-        """
-        Of the conversation.
-        """
-        return self.keys.turn
-
-    @property
-    def attempt_number(self) -> int:
-        """
-        Of the call, from 1.
-        """
-        return self.keys.attempt_number
-
-    @property
-    def ambiguous(self) -> bool:
-        """
-        Whether it cannot be told apart from another conversation's request.
-        """
-        return self.keys.ambiguous
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """
-        What else the surface said of it.
-        """
-        facts = dict(self.received)
-        if self.rule is not None:
-            facts["rule"] = self.rule
-        if self.script_error is not None:
-            facts["script_error"] = self.script_error
-        return {
-            name: blotted_value(value, self.asked.api_key)
-            for name, value in facts.items()
-        }
-
-    @property
-    def answer_body(self) -> str:
-        """
-        The first bytes of the answer, as text.
-        """
-        return self._blotted(self.answer.decode("utf-8", "replace"))
-
-    def describe(self) -> dict[str, Any]:
-        """
-        Return it as the control API shows it.
-        """
-        return {name: getattr(self, name) for name in _SHOWN}
-
-    @property
-    def kept_bytes(self) -> int:
-        """
-        What its bodies take.
-        """
-        return len(self.asked.body) + len(self.answer)
-
-    def _blotted(self, text: str) -> str:
-        return blotted(text, self.asked.api_key)
+from mock_server.surfaces.ports import Answer, SurfaceRequest
 
 
 class JournalBudget:
@@ -219,17 +38,27 @@ class JournalBudget:
 class Journal:
     """
     The entries of one world, the oldest first.
+
+    Args:
+        budget: What it shares with all others.
+        world: Whose it is.
     """
 
-    def __init__(self, budget: JournalBudget) -> None:
+    def __init__(self, budget: JournalBudget, world: str) -> None:
         self._budget = budget
-        self._entries: deque[Entry] = deque()
+        self._world = world
+        self._entries: deque[Entry | bytes] = deque()
+        """As objects, or packed."""
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(self._entries)
+    def __iter__(self) -> Iterator[Told]:
+        for entry in self._entries:
+            if isinstance(entry, bytes):
+                yield PackedEntry(entry, self._world)
+            else:
+                yield entry
 
     def open(
         self, request: SurfaceRequest, answer: Answer, surface: str, world: str
@@ -258,19 +87,55 @@ class Journal:
             world,
             length,
         )
-        if len(self._entries) >= limits.journal_entries_max:
-            self._drop_oldest()
-        budget.kept_bytes += kept
-        if budget.kept_bytes > limits.journal_bytes_max:
-            self._make_room()
-        self._entries.append(entry)
+        self._keep(entry, kept)
         return entry
+
+    def note(
+        self,
+        request: SurfaceRequest,
+        answer: Answer,
+        surface: str,
+        *,
+        data: bytes | None,
+        sent: bytes,
+        elapsed_s: float,
+    ) -> None:
+        """
+        Write down a request that was answered with 200 at once.
+
+        Args:
+            request: What was asked.
+            answer: What was decided.
+            surface: Which surface did.
+            data: The request as it came in, if that was in one piece.
+            sent: The body of the answer.
+            elapsed_s: How long it took.
+        """
+        budget = self._budget
+        kept_max = budget.limits.journal_body_bytes_max
+        if (
+            data is not None
+            and len(data) <= kept_max
+            and len(sent) <= kept_max
+            and is_one_request(data, request.body)
+        ):
+            number = next(budget.numbers)
+            packed = pack(number, data, request, answer, sent, elapsed_s)
+            self._keep(packed, len(request.body) + len(sent))
+            return
+        entry = self.open(request, answer, surface, self._world)
+        entry.status = 200
+        entry.outcome = "complete"
+        entry.planned_us = 0
+        entry.actual_us = int(elapsed_s * 1e6)
+        entry.answer_bytes = len(sent)
+        self.close(entry, answer=sent[:kept_max])
 
     def close(self, entry: Entry, *, answer: bytes | bytearray) -> None:
         """
         Add what was sent.
         """
-        if not self._entries or self._entries[0].number > entry.number:
+        if not self._entries or _number_of(self._entries[0]) > entry.number:
             # It was dropped while it was being answered.
             return
         entry.answer = answer
@@ -283,8 +148,18 @@ class Journal:
         """
         Forget all entries.
         """
-        self._budget.kept_bytes -= sum(entry.kept_bytes for entry in self._entries)
+        self._budget.kept_bytes -= sum(map(_kept_bytes_of, self._entries))
         self._entries.clear()
+
+    def _keep(self, entry: Entry | bytes, kept_bytes: int) -> None:
+        budget = self._budget
+        limits = budget.limits
+        if len(self._entries) >= limits.journal_entries_max:
+            self._drop_oldest()
+        budget.kept_bytes += kept_bytes
+        if budget.kept_bytes > limits.journal_bytes_max:
+            self._make_room()
+        self._entries.append(entry)
 
     def _make_room(self) -> None:
         budget = self._budget
@@ -292,5 +167,13 @@ class Journal:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        self._budget.kept_bytes -= self._entries.popleft().kept_bytes
+        self._budget.kept_bytes -= _kept_bytes_of(self._entries.popleft())
         self._budget.dropped += 1
+
+
+def _number_of(entry: Entry | bytes) -> int:
+    return number_of(entry) if isinstance(entry, bytes) else entry.number
+
+
+def _kept_bytes_of(entry: Entry | bytes) -> int:
+    return kept_bytes_of(entry) if isinstance(entry, bytes) else entry.kept_bytes

@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from mock_server.blotting import blotted_value, repeats_key
 from mock_server.core import Core
+from mock_server.entries import Entry
 from mock_server.faults import Target, asked_delay_s
 from mock_server.hashes import sha256_of
 from mock_server.injector import Hit
-from mock_server.journal import Entry
 from mock_server.surfaces.ports import Answer, Facts, Surface, SurfaceRequest
 from mock_server.wire import Plan
 from mock_server.worlds import World
@@ -99,7 +99,9 @@ class Reporter:
         request: SurfaceRequest,
         world: World,
         answer: Answer,
-        body: bytes,
+        *,
+        data: bytes | None,
+        sent: bytes,
         ended_s: float,
     ) -> None:
         """
@@ -107,17 +109,14 @@ class Reporter:
         """
         core = self._core
         elapsed_s = ended_s - request.received_s
-        entry = world.journal.open(request, answer, surface.name, world.name)
-        entry.status = _OK
-        entry.outcome = _COMPLETE
-        entry.planned_us = 0
-        entry.actual_us = int(elapsed_s * 1e6)
-        entry.answer_bytes = len(body)
-        world.journal.close(entry, answer=body)
+        name = surface.name
+        world.journal.note(
+            request, answer, name, data=data, sent=sent, elapsed_s=elapsed_s
+        )
         if core.worlds.budget.dropped >= self._told_at:
             self._tell_drops()
         core.events.pass_over(2)
-        core.metrics.surface(surface.name).measure(_OK, _COMPLETE, elapsed_s, elapsed_s)
+        core.metrics.surface(name).measure(_OK, _COMPLETE, elapsed_s, elapsed_s)
 
     def tell_faults(
         self, surface: Surface, request: SurfaceRequest, decided: Decided

@@ -31,7 +31,7 @@ class World:
 
     def __init__(self, name: str, budget: JournalBudget) -> None:
         self._name = name
-        self.journal = Journal(budget)
+        self.journal = Journal(budget, name)
         self._memory: dict[type[Any], Any] = {}
 
     @property

@@ -16,8 +16,8 @@ import orjson
 from harness.randomness import Randomness
 from mock_server import MockOptions, RunningMock
 from mock_server.documents import Document, parse_document
+from mock_server.entries import Told
 from mock_server.faults import Target
-from mock_server.journal import Entry
 from mock_server.script import FaultScript
 
 Script = str | Mapping[str, Any]
@@ -109,7 +109,7 @@ class MockUpstream:
             core.events.publish("fault_removed", fault_id=active.fault_id)
 
     @property
-    def journal(self) -> list[Entry]:
+    def journal(self) -> list[Told]:
         """
         Every request that came in, at any surface, with what came of it.
         """
@@ -227,7 +227,7 @@ def _as_document(script: Script | Rules) -> Document:
     return Document(file="script", data=data)
 
 
-def _received(entry: Entry) -> ReceivedWebhook:
+def _received(entry: Told) -> ReceivedWebhook:
     facts = entry.facts
     try:
         body = orjson.loads(entry.request_body)

@@ -12,8 +12,8 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
+from mock_server.caller import trace_id_of
 from mock_server.clock import Clock
-from mock_server.exchange import trace_id_of
 from mock_server.recorder.events import Piece
 from mock_server.recorder.options import RecordOptions
 from mock_server.recorder.reading import Taken, read_chat

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from mock_server.documents import Document, DocumentError, Mistake, parse_document
 from mock_server.documents import validate_document as validate
+from mock_server.entries import Told
 from mock_server.faults import Target
-from mock_server.journal import Entry
 from mock_server.script import FaultScript, MockScript
 from mock_server.units import parse_duration_s
 
@@ -184,7 +184,7 @@ def page_of(query: Mapping[str, str]) -> Page:
     )
 
 
-def select(entries: Iterable[Entry], page: Page) -> list[Entry]:
+def select(entries: Iterable[Told], page: Page) -> list[Told]:
     """
     Return the entries of a page, in the order in which they came in.
     """
@@ -197,7 +197,7 @@ def select(entries: Iterable[Entry], page: Page) -> list[Entry]:
     return nsmallest(page.limit, wanted, key=lambda entry: entry.number)
 
 
-def _has(entry: Entry, name: str, value: str) -> bool:
+def _has(entry: Told, name: str, value: str) -> bool:
     if name == "fault":
         return any(hit["fault"] == value for hit in entry.faults)
     return str(getattr(entry, name)) == value

@@ -327,7 +327,8 @@ class WorkerConnection(Connection):
         if self._messages and not (len(self._messages) == 1 and self._answer()):
             self._wake()
 
-    def _answer(self) -> bool:
+    def _answer(self, data: bytes = b"") -> bool:
+        del data
         message, payload = self._messages[0]
         if not isinstance(message, RawRequestMessage) or not payload.is_eof():
             return False
