@@ -324,6 +324,13 @@ def _insert_inbox(
     )
 
 
+def is_overdue(connection: apsw.Connection, *, now_us: int) -> bool:
+    """
+    Say whether any pending call is past its deadline.
+    """
+    return row(connection, _OVERDUE, now_us=now_us, calls_max=1) is not None
+
+
 def expire_overdue(
     connection: apsw.Connection,
     *,

@@ -290,6 +290,8 @@ class SqliteStore(SqliteFile):
         """
         Expire pending calls past their deadline, forget at times what is kept no longer.
         """
+        if not (self._is_forgetting_due() or await self._executor.read(self._overdue)):
+            return ()
         expired = await self._executor.run(self._sweep)
         self._tell(message for _, message in expired)
         return [call for call, _ in expired]
@@ -298,9 +300,8 @@ class SqliteStore(SqliteFile):
         self, connection: apsw.Connection
     ) -> Sequence[tuple[ToolCallRecord, NewMessage | None]]:
         expired = self._expire(connection, self._now_us())
-        now_s = self._clock.wall()
-        # A wall clock that was set back must not put it off.
-        if not 0 <= now_s - self._forgot_s < self.options.forget_interval_s:
+        if self._is_forgetting_due():
+            now_s = self._clock.wall()
             forgotten = housekeeping.forget(
                 connection, now_s=now_s, options=self.options
             )
@@ -308,6 +309,14 @@ class SqliteStore(SqliteFile):
             if forgotten < self.options.sweep_rows_max:
                 self._forgot_s = now_s
         return expired
+
+    def _is_forgetting_due(self) -> bool:
+        # A wall clock that was set back must not put it off.
+        since_s = self._clock.wall() - self._forgot_s
+        return not 0 <= since_s < self.options.forget_interval_s
+
+    def _overdue(self, connection: apsw.Connection) -> bool:
+        return calls.is_overdue(connection, now_us=self._now_us())
 
     async def counts(self) -> StoreCounts:
         """
