@@ -17,7 +17,7 @@ from multidict import istr
 from mock_server.exchange import FAILED, Exchange
 from mock_server.http_request import HttpRequest, QuickRequest
 from mock_server.request_body import body_at_hand
-from mock_server.surfaces.chat_completions import ChatCompletions
+from mock_server.surfaces.chat_completions import PATH, ChatCompletions
 from mock_server.surfaces.ports import Answer, SurfaceRequest
 from mock_server.wire import REQUEST_ID, ApiError, Whole
 from mock_server.worlds import World
@@ -26,6 +26,11 @@ from mock_server.writer import KEPT, LAST, PENDING_BYTES_MAX, WrittenResponse, d
 Rest = Coroutine[Any, Any, web.StreamResponse]
 """What is left to be done, and may have to wait."""
 
+_DATA_BYTES_MAX: Final = 32 * 1024
+_HEAD_END: Final = b"\r\n\r\n"
+_REQUEST_LINES: Final = tuple(
+    f"POST {prefix}{PATH} HTTP/1.1\r\n".encode() for prefix in ("/v1", "")
+)
 _REQUEST_ID_NAME: Final = istr(REQUEST_ID)
 
 logger = logging.getLogger(__name__)
@@ -45,10 +50,16 @@ class QuickExchange(Exchange):
         core = self._core
         if self._quotas.is_limited:
             return self.serve(http, surface, path)
-        try:
-            body = body_at_hand(http, core.limits.request_body_bytes_max)
-        except ApiError:
-            body = None
+        body = data = None
+        if type(http) is QuickRequest:
+            data = http.data
+            body = body_in(data, http.content.total_bytes)
+        if body is None:
+            data = None
+            try:
+                body = body_at_hand(http, core.limits.request_body_bytes_max)
+            except ApiError:
+                body = None
         if body is None:
             return self.serve(http, surface, path)
         core.time.start_if_needed()
@@ -65,17 +76,11 @@ class QuickExchange(Exchange):
             and _REQUEST_ID_NAME not in request.headers
         ):
             made = whole(answer.reply, request.request_id)
-            ended_s = core.clock.monotonic()
-            response = write_now(http, made, request, ended_s)
+            elapsed_s = core.clock.monotonic() - request.received_s
+            response = write_now(http, made, request, elapsed_s)
             if response is not None:
                 self._reporter.note(
-                    surface,
-                    request,
-                    world,
-                    answer,
-                    data=http.data if type(http) is QuickRequest else None,
-                    sent=made.body,
-                    ended_s=ended_s,
+                    surface, request, world, answer, data, made.body, elapsed_s
                 )
                 return response
         return self._finish_later(http, surface, request, world, answer)
@@ -107,8 +112,26 @@ class QuickExchange(Exchange):
             metrics.in_flight -= 1
 
 
+def body_in(data: bytes, body_bytes: int) -> bytes | None:
+    """
+    Return the body of a chat that came in as these bytes and nothing else.
+
+    A head that began earlier, a body in pieces and a second request each move the first
+    empty line away from where a body of this length begins; None of such. A large one
+    has to be taken from the stream that holds it, which may have paused for it.
+    """
+    start = len(data) - body_bytes
+    if (
+        data.find(_HEAD_END) + len(_HEAD_END) != start
+        or len(data) > _DATA_BYTES_MAX
+        or not data.startswith(_REQUEST_LINES)
+    ):
+        return None
+    return data[start:]
+
+
 def write_now(
-    http: HttpRequest, whole: Whole, request: SurfaceRequest, ended_s: float
+    http: HttpRequest, whole: Whole, request: SurfaceRequest, elapsed_s: float
 ) -> WrittenResponse | None:
     """
     Write an answer; None if its client cannot be given it in one piece.
@@ -127,11 +150,10 @@ def write_now(
         or len(body) > PENDING_BYTES_MAX
     ):
         return None
-    took_ms = int((ended_s - request.received_s) * 1000)
     is_kept = http.keep_alive
     connection = "" if is_kept else "connection: close\r\n"
     head = (
-        f"HTTP/1.1 200 OK\r\n{whole.head}openai-processing-ms: {took_ms}\r\n"
+        f"HTTP/1.1 200 OK\r\n{whole.head}openai-processing-ms: {int(elapsed_s * 1000)}\r\n"
         f"{connection}{date_line(int(request.received_wall_s))}\r\n"
     )
     transport.write(head.encode() + body)

@@ -16,7 +16,7 @@ from aiohttp.http_parser import RawRequestMessage
 
 from mock_server.clock import LoopClock
 from mock_server.http_request import HttpRequest, QuickRequest
-from mock_server.writer import WrittenResponse
+from mock_server.writer import KEPT, WrittenResponse
 
 Answering = Coroutine[Any, Any, web.StreamResponse]
 AtOnce = Callable[[HttpRequest], WrittenResponse | Answering | None]
@@ -169,11 +169,11 @@ class Connection(web.RequestHandler):
         """
         Keep the connection for another request, or close it.
         """
-        if not response.keep_alive or self._close:
+        if (response is not KEPT and not response.keep_alive) or self._close:
             self.force_close()
             return
         self._keepalive = True
-        self._next_keepalive_close_time = _CLOCK.monotonic() + self.keepalive_timeout
+        self._next_keepalive_close_time = _CLOCK.monotonic() + self._keepalive_timeout
         if self._keepalive_handle is None:
             self._process_keepalive()
 

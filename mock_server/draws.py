@@ -71,11 +71,20 @@ class Draws:
         """
         Return an id in base 62 that the keys decide.
         """
-        start = self._starts.get(prefix)
-        if start is None:
-            start = self._starts[prefix] = _joined_text((self.seed, "id", prefix))
-        joined = start + _joined_text(keys)
+        joined = self._start_of(prefix) + _joined_text(keys)
         return _minted(prefix, joined.encode("utf-8", "replace"), length)
+
+    def mint_for(self, prefix: str, data: bytes, *keys: Key, length: int = 24) -> str:
+        """
+        Return an id in base 62 that the keys and these bytes decide.
+
+        They are digested together and once. The digest is the quickest that there is
+        for a few hundred bytes: it needs nothing to be set up.
+        """
+        joined = self._start_of(prefix) + _joined_text(keys)
+        start = joined.encode("utf-8", "replace")
+        digest = hashlib.blake2b(start + data, digest_size=length).digest()
+        return prefix + digest.translate(_TO_ALPHABET).decode()
 
     def numbered_hex(self, prefix: str, *keys: Key) -> Iterator[str]:
         """
@@ -99,6 +108,12 @@ class Draws:
         Return an id in hex digits that the keys decide.
         """
         return mint_hex(self.seed, prefix, *keys, length=length)
+
+    def _start_of(self, prefix: str) -> str:
+        start = self._starts.get(prefix)
+        if start is None:
+            start = self._starts[prefix] = _joined_text((self.seed, "id", prefix))
+        return start
 
 
 def _digest(seed: int, *keys: Key) -> int:

@@ -15,7 +15,6 @@ from mock_server.entries import Entry, Told
 from mock_server.limits import Limits
 from mock_server.packed import (
     PackedEntry,
-    is_one_request,
     kept_bytes_of,
     number_of,
     pack,
@@ -95,7 +94,6 @@ class Journal:
         request: SurfaceRequest,
         answer: Answer,
         surface: str,
-        *,
         data: bytes | None,
         sent: bytes,
         elapsed_s: float,
@@ -107,18 +105,13 @@ class Journal:
             request: What was asked.
             answer: What was decided.
             surface: Which surface did.
-            data: The request as it came in, if that was in one piece.
+            data: The bytes that came in, if they are this request and nothing else.
             sent: The body of the answer.
             elapsed_s: How long it took.
         """
         budget = self._budget
         kept_max = budget.limits.journal_body_bytes_max
-        if (
-            data is not None
-            and len(data) <= kept_max
-            and len(sent) <= kept_max
-            and is_one_request(data, request.body)
-        ):
+        if data is not None and len(request.body) <= kept_max and len(sent) <= kept_max:
             number = next(budget.numbers)
             packed = pack(number, data, request, answer, sent, elapsed_s)
             self._keep(packed, len(request.body) + len(sent))

@@ -155,10 +155,12 @@ class BoundedDict(Generic[K, V]):
         """
         Return the value, made if it is not there.
         """
-        value = self.get(key)
+        value = self._entries.get(key)
         if value is None:
             value = make()
             self.put(key, value)
+        else:
+            self._entries.move_to_end(key)
         return value
 
     def clear(self) -> None:

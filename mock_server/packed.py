@@ -33,22 +33,6 @@ was, and the rule that answered.
 _ID_BYTES: Final = 36
 _START: Final = _NUMBERS.size + _ID_BYTES
 _NO_RULE: Final = -1
-_HEAD_END: Final = b"\r\n\r\n"
-_REQUEST_LINES: Final = tuple(
-    f"POST {prefix}{PATH} HTTP/1.1\r\n".encode() for prefix in ("/v1", "")
-)
-
-
-def is_one_request(data: bytes, body: bytes) -> bool:
-    """
-    Say whether bytes are a chat that came in whole, its body as it was sent.
-
-    A head that began earlier, a body in pieces and a second request each move the first
-    empty line away from where the body begins.
-    """
-    return data.find(_HEAD_END) == len(data) - len(body) - len(
-        _HEAD_END
-    ) and data.startswith(_REQUEST_LINES)
 
 
 def pack(
@@ -64,7 +48,7 @@ def pack(
 
     Args:
         number: That of the entry.
-        data: What came in; see :func:`is_one_request`.
+        data: What came in, which is this request and nothing else.
         request: What was made of it.
         answer: What was decided.
         sent: The body of the answer.

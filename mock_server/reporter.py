@@ -26,7 +26,6 @@ _UPSTREAM: Final = Target.UPSTREAM
 _COMPLETE: Final = Outcome.COMPLETE
 _TOOL_REFUSED = "tool_refused"
 _DROPS_TOLD_EVERY = 1000
-_OK: Final = 200
 _FIRST_SUCCESS, _FIRST_REDIRECT = 200, 300
 
 
@@ -99,24 +98,20 @@ class Reporter:
         request: SurfaceRequest,
         world: World,
         answer: Answer,
-        *,
         data: bytes | None,
         sent: bytes,
-        ended_s: float,
+        elapsed_s: float,
     ) -> None:
         """
         Tell of an answer that was given whole and at once, and whose events nobody hears.
         """
         core = self._core
-        elapsed_s = ended_s - request.received_s
         name = surface.name
-        world.journal.note(
-            request, answer, name, data=data, sent=sent, elapsed_s=elapsed_s
-        )
+        world.journal.note(request, answer, name, data, sent, elapsed_s)
         if core.worlds.budget.dropped >= self._told_at:
             self._tell_drops()
         core.events.pass_over(2)
-        core.metrics.surface(name).measure(_OK, _COMPLETE, elapsed_s, elapsed_s)
+        core.metrics.surface(name).note(elapsed_s)
 
     def tell_faults(
         self, surface: Surface, request: SurfaceRequest, decided: Decided

@@ -30,16 +30,11 @@ class World:
     """
 
     def __init__(self, name: str, budget: JournalBudget) -> None:
-        self._name = name
+        self.name = name
+        """The first 12 hex digits of the key's SHA-256."""
+
         self.journal = Journal(budget, name)
         self._memory: dict[type[Any], Any] = {}
-
-    @property
-    def name(self) -> str:
-        """
-        The first 12 hex digits of the key's SHA-256.
-        """
-        return self._name
 
     def recall(self, kind: type[T], make: Callable[[], T]) -> T:
         """
@@ -74,6 +69,8 @@ class Worlds:
             limits.worlds_max, on_drop=lambda world: world.journal.clear()
         )
         self._of_trace: BoundedDict[str, str] = BoundedDict(limits.traces_max)
+        self._latest: World | None = None
+        """The one used last, which is the first to be asked for again."""
 
     def __len__(self) -> int:
         return len(self._worlds)
@@ -106,6 +103,7 @@ class Worlds:
         """
         Return the world of that name, if there is one.
         """
+        self._latest = None
         return self._worlds.get(name)
 
     def of_key(self, api_key: str, trace_id: str | None = None) -> World:
@@ -134,11 +132,16 @@ class Worlds:
         for world in self:
             world.journal.clear()
         self._worlds.clear()
+        self._latest = None
         self._of_trace.clear()
 
     def _open(self, name: str) -> World:
+        latest = self._latest
+        if latest is not None and latest.name == name:
+            return latest
         world = self._worlds.get(name)
         if world is None:
             world = World(name, self.budget)
             self._worlds.put(name, world)
+        self._latest = world
         return world

@@ -7,6 +7,7 @@ conversations that run at once change nothing for each other.
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -22,9 +23,10 @@ ATTEMPTS_MAX = 1024
 
 _METADATA_KEY = "conversation"
 _DIGEST_DIGITS = 16
+_SHORT_LENGTH_MAX = 256
 
 
-class ConversationName(Struct, frozen=True):
+class ConversationName(Struct, frozen=True, gc=False):
     """
     What a conversation is called, and whether another could be called the same.
     """
@@ -46,10 +48,17 @@ def name_conversation(seen: Seen, trace_id: str | None) -> ConversationName:
     if metadata and metadata.get(_METADATA_KEY):
         return ConversationName(metadata[_METADATA_KEY], is_unique=True)
     text = _first_user_text(seen.request.messages)
+    name = _name_of_short if len(text) <= _SHORT_LENGTH_MAX else _name_of
+    return ConversationName(name(text), is_unique=seen.tag is not None)
+
+
+def _name_of(text: str) -> str:
     digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
-    return ConversationName(
-        f"message-{digest[:_DIGEST_DIGITS]}", is_unique=seen.tag is not None
-    )
+    return f"message-{digest[:_DIGEST_DIGITS]}"
+
+
+# Every turn and every attempt of a conversation begins with the same message.
+_name_of_short = lru_cache(CONVERSATIONS_MAX)(_name_of)
 
 
 def _first_user_text(messages: list[Message]) -> str:

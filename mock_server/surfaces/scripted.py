@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Any, Final
 
 from mock_server.draws import Draws
-from mock_server.hashes import sha256_of
 from mock_server.latency import LatencyProfile, profile_of
 from mock_server.quotas import window_of
 from mock_server.script import (
@@ -196,9 +195,16 @@ class ScriptedModel:
             if chat.tool_choice is not None or chat.parallel_tool_calls is not None:
                 drawn = obey_choice(drawn, seen)
             # Without the body two requests of one turn would share their ids.
-            body = sha256_of(request.body)
-            place = (world.name, name.key, seen.turn, attempt, body)
-            reply = self._mint_reply(drawn, chat, request, place, prompt, id_prefix)
+            reply_id = self._draws.mint_for(
+                id_prefix,
+                request.body,
+                world.name,
+                name.key,
+                seen.turn,
+                attempt,
+                length=_COMPLETION_ID_LENGTH,
+            )
+            reply = self._mint_reply(drawn, chat, request, reply_id, prompt)
         elif on_error is not None and decision.error is not None:
             on_error(decision.error)
         rule = None if decision.rule is None else decision.rule.number
@@ -241,24 +247,23 @@ class ScriptedModel:
         drawn: DrawnReply,
         chat: ChatRequest,
         request: SurfaceRequest,
-        place: tuple[str | int, ...],
+        reply_id: str,
         prompt: int,
-        id_prefix: str,
     ) -> Reply:
         """
         Give the reply its ids, which the seed, the keys and the body decide.
         """
-        first = self._mint_choice(drawn, chat, place, 0)
+        first = self._mint_choice(drawn, chat, reply_id, 0)
         completion = completion_tokens(first)
         others: tuple[Choice, ...] = ()
         if chat.n is not None:
             others = tuple(
-                self._mint_choice(drawn, chat, place, index)
+                self._mint_choice(drawn, chat, reply_id, index)
                 for index in range(1, chat.n)
             )
             completion += sum(map(completion_tokens, others))
         return Reply(
-            id=self._draws.mint(id_prefix, *place, length=_COMPLETION_ID_LENGTH),
+            id=reply_id,
             created_s=int(request.received_wall_s),
             model=chat.model,
             text=first.text,
@@ -276,13 +281,13 @@ class ScriptedModel:
         self,
         drawn: DrawnReply,
         chat: ChatRequest,
-        place: tuple[str | int, ...],
+        reply_id: str,
         index: int,
     ) -> Choice:
         choice = Choice(
             text=drawn.text,
             tool_calls=(
-                self._mint_calls(drawn, chat, (*place, index))
+                self._mint_calls(drawn, chat, reply_id, index)
                 if drawn.tool_calls
                 else ()
             ),
@@ -294,11 +299,11 @@ class ScriptedModel:
         return choice if allowed is None else truncate(choice, allowed)
 
     def _mint_calls(
-        self, drawn: DrawnReply, request: ChatRequest, place: tuple[str | int, ...]
+        self, drawn: DrawnReply, request: ChatRequest, reply_id: str, index: int
     ) -> tuple[ReplyToolCall, ...]:
         return tuple(
             ReplyToolCall(
-                call.id or self._draws.mint("call_", *place, number),
+                call.id or self._draws.mint("call_", reply_id, index, number),
                 call.name,
                 call.arguments,
                 ToolKind.CUSTOM if is_custom(request, call.name) else ToolKind.FUNCTION,
