@@ -12,8 +12,9 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from aiohttp import HttpVersion11, web
-from multidict import istr
+from multidict import MultiDict, MultiDictProxy, istr
 
+from mock_server.caller import api_key_of, trace_id_of
 from mock_server.exchange import FAILED, Exchange
 from mock_server.http_request import HttpRequest, QuickRequest
 from mock_server.request_body import body_at_hand
@@ -31,6 +32,7 @@ _HEAD_END: Final = b"\r\n\r\n"
 _REQUEST_LINES: Final = tuple(
     f"POST {prefix}{PATH} HTTP/1.1\r\n".encode() for prefix in ("/v1", "")
 )
+_NO_QUERY: Final[MultiDictProxy[str]] = MultiDictProxy(MultiDict())
 _REQUEST_ID_NAME: Final = istr(REQUEST_ID)
 
 logger = logging.getLogger(__name__)
@@ -51,7 +53,7 @@ class QuickExchange(Exchange):
         if self._quotas.is_limited:
             return self.serve(http, surface, path)
         body = data = None
-        if type(http) is QuickRequest:
+        if isinstance(http, QuickRequest):
             data = http.data
             body = body_in(data, http.content.total_bytes)
         if body is None:
@@ -63,7 +65,10 @@ class QuickExchange(Exchange):
         if body is None:
             return self.serve(http, surface, path)
         core.time.start_if_needed()
-        request = self._request_of(http, path, body)
+        if data is None:
+            request = self._request_of(http, path, body)
+        else:
+            request = self._chat_of(http, path, body)
         world = self._world_of(request)
         answer = self._ask_now(surface, request, world)
         whole = answer.whole
@@ -84,6 +89,24 @@ class QuickExchange(Exchange):
                 )
                 return response
         return self._finish_later(http, surface, request, world, answer)
+
+    def _chat_of(self, http: HttpRequest, path: str, body: bytes) -> SurfaceRequest:
+        """
+        Return the request of a chat that came in here, at its path and no other.
+        """
+        headers, clock = http.headers, self._core.clock
+        return SurfaceRequest(
+            request_id=next(self._request_ids),
+            method="POST",
+            path=path,
+            query=_NO_QUERY,
+            headers=headers,
+            body=body,
+            trace_id=trace_id_of(headers),
+            api_key=api_key_of(headers),
+            received_s=clock.monotonic(),
+            received_wall_s=clock.wall(),
+        )
 
     def _ask_now(
         self, surface: ChatCompletions, request: SurfaceRequest, world: World

@@ -19,7 +19,7 @@ from mock_server.packed import (
     number_of,
     pack,
 )
-from mock_server.surfaces.ports import Answer, SurfaceRequest
+from mock_server.surfaces.ports import Answer, SurfaceRequest, made
 
 
 class JournalBudget:
@@ -73,13 +73,12 @@ class Journal:
         if length > limits.journal_body_bytes_max:
             kept = limits.journal_body_bytes_max
             request = replace(request, body=request.body[:kept])
-        received = answer.received
         entry = Entry(
             next(budget.numbers),
             request,
             answer.keys,
             # What makes them when they are asked for would keep the whole request.
-            received if type(received) is dict else dict(received),
+            made(answer.received),
             answer.rule,
             answer.script_error,
             surface,

@@ -12,7 +12,7 @@ from mock_server.entries import Entry
 from mock_server.faults import Target, asked_delay_s
 from mock_server.hashes import sha256_of
 from mock_server.injector import Hit
-from mock_server.surfaces.ports import Answer, Facts, Surface, SurfaceRequest
+from mock_server.surfaces.ports import Answer, Facts, Surface, SurfaceRequest, made
 from mock_server.wire import Plan
 from mock_server.worlds import World
 from mock_server.writer import Outcome, Written
@@ -190,7 +190,7 @@ class Reporter:
         if surface.target is _UPSTREAM:
             fields |= _upstream_facts(answer, decided, written)
         else:
-            fields |= {"world": world.name, **answer.received, **answer.ended}
+            fields |= {"world": world.name, **made(answer.received), **answer.ended}
             fields |= decided.facts
             has_run = decided.is_effective and answer.effect is not None
             if surface.target is Target.TOOLS and not has_run:
@@ -228,7 +228,7 @@ class Reporter:
             "stream": False,
             "tool_results": [],
             "offered_tools": [],
-            **answer.received,
+            **made(answer.received),
             "request_id": request.request_id,
             "surface": surface.name,
             "world": world.name,

@@ -6,7 +6,7 @@ opens the journal entry, applies the faults, samples the latencies, writes the p
 and says what happened.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from msgspec import Struct, field
@@ -17,6 +17,45 @@ from mock_server.wire import Pace, Plan, Whole
 T = TypeVar("T")
 Facts = Mapping[str, Any]
 """Fields of an event record, ready for JSON."""
+
+
+class LazyFacts(Mapping[str, Any]):
+    """
+    Fields that are made once somebody asks for them.
+
+    Args:
+        make: Makes them.
+    """
+
+    __slots__ = ("_made", "_make")
+
+    def __init__(self, make: Callable[[], Facts]) -> None:
+        self._make = make
+        self._made: Facts | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        return self.made()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.made())
+
+    def __len__(self) -> int:
+        return len(self.made())
+
+    def made(self) -> Facts:
+        """
+        Return them as they are kept: without what they are made of.
+        """
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+
+def made(facts: Facts) -> Facts:
+    """
+    Return fields that need nothing to be made any more.
+    """
+    return facts.made() if isinstance(facts, LazyFacts) else facts
 
 
 class SurfaceRequest(Struct, frozen=True, kw_only=True, gc=False):

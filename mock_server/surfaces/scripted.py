@@ -5,8 +5,8 @@ A surface parses its own request into a chat and encodes the reply in its own sh
 what lies between is the same for all of them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from mock_server.draws import Draws
@@ -30,6 +30,7 @@ from mock_server.surfaces.ports import (
     CallKeys,
     Demand,
     Facts,
+    LazyFacts,
     SurfaceRequest,
     WorldMemory,
 )
@@ -188,7 +189,12 @@ class ScriptedModel:
             self.check_window(chat.model, prompt, allowed or 0, too_long)
             decision = self._script.decide(seen, keys, conversation)
         except (ApiError, ScriptError) as error:
-            return _failed(error, keys, ChatFacts(seen), request.request_id)
+            return _failed(
+                error,
+                keys,
+                LazyFacts(partial(received_facts, seen)),
+                request.request_id,
+            )
         reply: Reply | None = None
         drawn = decision.drawn
         if drawn is not None:
@@ -210,7 +216,7 @@ class ScriptedModel:
         rule = None if decision.rule is None else decision.rule.number
         return Answer(
             keys=keys,
-            received=ChatFacts(seen),
+            received=LazyFacts(partial(received_facts, seen)),
             plan=None if reply else _error_of(decision, request.request_id),
             reply=reply,
             encode=encode,
@@ -343,35 +349,6 @@ def describe_reply(reply: Reply) -> Facts:
     if reply.refusal is not None:
         facts["refusal"] = reply.refusal
     return facts
-
-
-class ChatFacts(Mapping[str, Any]):
-    """
-    What :func:`received_facts` says of a chat, made once somebody asks.
-
-    Args:
-        seen: The chat.
-    """
-
-    __slots__ = ("_facts", "_seen")
-
-    def __init__(self, seen: Seen) -> None:
-        self._seen = seen
-        self._facts: Facts | None = None
-
-    def __getitem__(self, name: str) -> Any:
-        return self._made()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._made())
-
-    def __len__(self) -> int:
-        return len(self._made())
-
-    def _made(self) -> Facts:
-        if self._facts is None:
-            self._facts = received_facts(self._seen)
-        return self._facts
 
 
 def received_facts(seen: Seen) -> Facts:
