@@ -207,8 +207,9 @@ def _prepare(connection: apsw.Connection, path: Path, durability: Durability) ->
     # A plan does not hang on the values bound: otherwise SQLite compares them with the
     # conditions of the partial indexes and prepares the statement anew each time.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
-    connection.pragma("journal_mode", "WAL")
+    # First, or going over to the log ahead would wait for a disk whatever was asked for.
     connection.pragma("synchronous", _SYNCHRONOUS[durability])
+    connection.pragma("journal_mode", "WAL")
     connection.pragma("foreign_keys", 1)
     if is_empty:
         _create(connection)

@@ -131,6 +131,7 @@ class WebhookSender:
         )
         self._owner = ids.mint("own")
         self._woken = asyncio.Event()
+        self._is_asked = True
         self._ended = asyncio.Event()
         self._ended.set()
         self._is_stopping = False
@@ -143,6 +144,7 @@ class WebhookSender:
         """
         Look into the store at once: something was committed.
         """
+        self._is_asked = True
         self._woken.set()
 
     async def run(self) -> None:
@@ -152,11 +154,11 @@ class WebhookSender:
         self._ended.clear()
         try:
             async with asyncio.TaskGroup() as tasks:
-                is_woken = True
                 while not self._is_stopping:
                     self._woken.clear()
-                    idle_s = await self._start_due(tasks, is_woken=is_woken)
-                    is_woken = await self._wait(idle_s)
+                    is_asked, self._is_asked = self._is_asked, False
+                    idle_s = await self._start_due(tasks, is_asked=is_asked)
+                    await self._wait(idle_s)
         finally:
             self._ended.set()
 
@@ -212,7 +214,7 @@ class WebhookSender:
         )
         return True
 
-    async def _start_due(self, tasks: asyncio.TaskGroup, *, is_woken: bool) -> float:
+    async def _start_due(self, tasks: asyncio.TaskGroup, *, is_asked: bool) -> float:
         """
         Start what is due and return for how long there will be nothing to do.
         """
@@ -221,7 +223,7 @@ class WebhookSender:
             if self._unrecorded:
                 return self._options.outage_delay_s
             # A look that nobody asked for mostly finds nothing, and costs least so.
-            if not is_woken and (idle_s := await self._idle_s(room)) > 0:
+            if not is_asked and (idle_s := await self._idle_s(room)) > 0:
                 return idle_s
             claims = await self._claim(room)
             for claimed in claims:
@@ -270,13 +272,18 @@ class WebhookSender:
         idle_s = min(times_s, default=now_s + self._options.poll_s) - now_s
         return min(max(idle_s, 0.0), self._options.poll_s)
 
-    async def _wait(self, idle_s: float) -> bool:
+    async def _wait(self, idle_s: float) -> None:
         """
-        Wait to be woken, but not for longer, and return whether that came.
+        Wait to be woken, but not for longer.
         """
         if self._is_stopping:
-            return True
-        return await wait_set(self._woken, clock=self._clock, timeout_s=idle_s)
+            return
+        # Not a timeout, which is a cancellation: most waits of an idle sender end so.
+        alarm = self._clock.call_at(self._clock.monotonic() + idle_s, self._woken.set)
+        try:
+            await self._woken.wait()
+        finally:
+            alarm.cancel()
 
     def _start(self, tasks: asyncio.TaskGroup, claimed: ClaimedDelivery) -> None:
         self._in_flight[claimed.endpoint] += 1
