@@ -29,7 +29,10 @@ TraceId = NewType("TraceId", str)
 """32 hex digits, as in ``traceparent``."""
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_LENGTH = 22
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_PAIRS_IN_ID = 11
+_BITS = 160
+"""More than 22 characters hold, so that none of their values is favoured to speak of."""
 
 
 class IdMint:
@@ -48,7 +51,13 @@ class IdMint:
         """
         Return ``prefix``, an underscore, and 22 characters of base 62.
         """
-        return f"{prefix}_{''.join(self._source.choices(_ALPHABET, k=_LENGTH))}"
+        # One number, for each draw from the operating system is a call of its own.
+        number = self._source.getrandbits(_BITS)
+        pairs = []
+        for _ in range(_PAIRS_IN_ID):
+            number, pair = divmod(number, len(_PAIRS))
+            pairs.append(_PAIRS[pair])
+        return f"{prefix}_{''.join(pairs)}"
 
     def trace_id(self) -> TraceId:
         """
