@@ -11,7 +11,7 @@ it is made; the order in which they do so is the order of the log.
 """
 
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -129,19 +129,21 @@ class RunLog:
         record |= {"kind": kind, "trace_id": trace_id}
         self.take(record, host="caller")
 
-    def take(self, record: Mapping[str, Any], *, host: str) -> None:
+    def take(self, record: Record, *, host: str) -> None:
         """
-        Add a record that a host made at this very moment.
+        Add a record that a host made at this very moment; the log changes it.
         """
         now_us = round(self._clock.monotonic() * 1e6)
         if not self._is_in_order or self._zero_us is None:
-            self._hold({**record, "at_us": now_us}, host=host)
+            record["at_us"] = now_us
+            self._hold(record, host=host)
             return
         if self._held:
             self._write(before_us=now_us + 1)
-        placed = {**record, "host": host, "time_us": now_us - self._zero_us}
-        placed.pop("at_us", None)
-        self._stream.write(self._place(placed))
+        record.pop("at_us", None)
+        record["host"] = host
+        record["time_us"] = now_us - self._zero_us
+        self._stream.write(self._place(record))
 
     async def run(self) -> None:
         """

@@ -211,7 +211,7 @@ class VirtualWorld:
             ),
             clock=self._clock,
             source=options.scenario.mock_document(),
-            listener=lambda record: self._take(record, host="mock"),
+            listener=lambda record: self._take(dict(record), host="mock"),
         ) as running:
             self._running_mock = running
             ready()
@@ -251,7 +251,7 @@ class VirtualWorld:
         environment["STORE_URL"] = f"sqlite:///{self._disk.absolute()}/service.sqlite"
         return ServiceSettings.from_environment(environment, base)
 
-    def _take(self, record: Record, *, host: str) -> None:
+    def _take(self, record: dict[str, Any], *, host: str) -> None:
         if self._log is not None:
             self._log.take(record, host=host)
             if self._crashes and self._is_due(self._crashes[0], record):

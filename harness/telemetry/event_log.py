@@ -21,11 +21,11 @@ def to_record(envelope: Envelope, *, host: str = "service") -> dict[str, Any]:
     """
     Return an event as a record of the event log.
     """
-    return to_fields(envelope.event) | {
-        "at_us": int(envelope.time_s * 1_000_000),
-        "host": host,
-        "trace_id": envelope.trace_id,
-    }
+    record = to_fields(envelope.event)
+    record["at_us"] = int(envelope.time_s * 1_000_000)
+    record["host"] = host
+    record["trace_id"] = envelope.trace_id
+    return record
 
 
 def encode_record(record: dict[str, Any]) -> bytes:
