@@ -48,15 +48,21 @@ class LoopClock:
 
     def __init__(self, wall_epoch_s: float | None = None) -> None:
         self._wall_epoch_s = wall_epoch_s
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The one that ran when it was last asked for."""
 
     def monotonic(self) -> float:
         """
         Return the loop's time, or the machine's where no loop runs.
         """
-        try:
-            return get_running_loop().time()
-        except RuntimeError:
-            return time.monotonic()  # noqa: TID251 - this is the door
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            # Each time it is asked for, the system is asked which process this is.
+            try:
+                loop = self._loop = get_running_loop()
+            except RuntimeError:
+                return time.monotonic()  # noqa: TID251 - this is the door
+        return loop.time()
 
     def wall(self) -> float:
         """

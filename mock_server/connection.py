@@ -36,9 +36,6 @@ CONNECTION_OPTIONS: Final[Mapping[str, Any]] = {
 }
 
 
-_CLOCK: Final = LoopClock()
-
-
 class Begun:
     """
     A coroutine that was begun outside of a task and waits for something.
@@ -88,6 +85,7 @@ class Connection(web.RequestHandler):
         self._at_once = at_once
         self._handler: Handler = server.request_handler
         self._request_handler = self._handle
+        self._clock = LoopClock()
         self._begun: Begun | None = None
         self._is_answering = False
 
@@ -173,7 +171,9 @@ class Connection(web.RequestHandler):
             self.force_close()
             return
         self._keepalive = True
-        self._next_keepalive_close_time = _CLOCK.monotonic() + self._keepalive_timeout
+        self._next_keepalive_close_time = (
+            self._clock.monotonic() + self._keepalive_timeout
+        )
         if self._keepalive_handle is None:
             self._process_keepalive()
 

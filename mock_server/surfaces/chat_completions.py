@@ -54,7 +54,8 @@ class ChatCompletions:
         """
         model = self._model
         try:
-            model.check_api_key(request)
+            if request.api_key is None or model.api_keys is not None:
+                model.check_api_key(request)
             if request.method != "POST":
                 raise wrong_method(request.method, f"/v1{request.path}")
             chat = parse_chat_request(

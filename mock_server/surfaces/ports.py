@@ -25,12 +25,14 @@ class LazyFacts(Mapping[str, Any]):
 
     Args:
         make: Makes them.
+        subject: Of it.
     """
 
-    __slots__ = ("_made", "_make")
+    __slots__ = ("_made", "_make", "_subject")
 
-    def __init__(self, make: Callable[[], Facts]) -> None:
+    def __init__(self, make: Callable[[T], Facts], subject: T) -> None:
         self._make = make
+        self._subject = subject
         self._made: Facts | None = None
 
     def __getitem__(self, name: str) -> Any:
@@ -47,7 +49,7 @@ class LazyFacts(Mapping[str, Any]):
         Return them as they are kept: without what they are made of.
         """
         if self._made is None:
-            self._made = self._make()
+            self._made = self._make(self._subject)
         return self._made
 
 

@@ -6,7 +6,7 @@ what lies between is the same for all of them.
 """
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Final
 
 from mock_server.draws import Draws
@@ -20,6 +20,7 @@ from mock_server.script import (
     DrawnReply,
     ScriptError,
     Seen,
+    UsageScript,
     finish_reason_of,
     is_custom,
     name_conversation,
@@ -124,19 +125,6 @@ class ScriptedModel:
         if self.models is not None and model not in self.models:
             raise unknown_model(model)
 
-    def check_window(
-        self, model: str, prompt: int, completion: int, too_long: TooLong
-    ) -> None:
-        """
-        Refuse what the model cannot hold.
-
-        Raises:
-            ApiError: What ``too_long`` makes of it.
-        """
-        window = self._window_of(model)
-        if window is not None and prompt + completion > window:
-            raise too_long(window, prompt, completion)
-
     def _find_window(self, model: str) -> int | None:
         return window_of(model, self._windows)
 
@@ -185,38 +173,25 @@ class ScriptedModel:
         if prompt is None:
             prompt = prompt_tokens(chat)
         allowed = completion_max(chat)
+        facts = LazyFacts(received_facts, seen)
         try:
-            self.check_window(chat.model, prompt, allowed or 0, too_long)
+            window = self._window_of(chat.model)
+            if window is not None and prompt + (allowed or 0) > window:
+                raise too_long(window, prompt, allowed or 0)
             decision = self._script.decide(seen, keys, conversation)
         except (ApiError, ScriptError) as error:
-            return _failed(
-                error,
-                keys,
-                LazyFacts(partial(received_facts, seen)),
-                request.request_id,
-            )
+            return _failed(error, keys, facts, request.request_id)
         reply: Reply | None = None
         drawn = decision.drawn
         if drawn is not None:
-            if chat.tool_choice is not None or chat.parallel_tool_calls is not None:
-                drawn = obey_choice(drawn, seen)
-            # Without the body two requests of one turn would share their ids.
-            reply_id = self._draws.mint_for(
-                id_prefix,
-                request.body,
-                world.name,
-                name.key,
-                seen.turn,
-                attempt,
-                length=_COMPLETION_ID_LENGTH,
-            )
-            reply = self._mint_reply(drawn, chat, request, reply_id, prompt)
+            place = (id_prefix, f"{world.name} {name.key} {seen.turn} {attempt}")
+            reply = self._mint_reply(drawn, seen, request, place, prompt, allowed)
         elif on_error is not None and decision.error is not None:
             on_error(decision.error)
         rule = None if decision.rule is None else decision.rule.number
         return Answer(
             keys=keys,
-            received=LazyFacts(partial(received_facts, seen)),
+            received=facts,
             plan=None if reply else _error_of(decision, request.request_id),
             reply=reply,
             encode=encode,
@@ -251,20 +226,29 @@ class ScriptedModel:
     def _mint_reply(
         self,
         drawn: DrawnReply,
-        chat: ChatRequest,
+        seen: Seen,
         request: SurfaceRequest,
-        reply_id: str,
+        place: tuple[str, str],
         prompt: int,
+        allowed: int | None,
     ) -> Reply:
         """
         Give the reply its ids, which the seed, the keys and the body decide.
         """
-        first = self._mint_choice(drawn, chat, reply_id, 0)
+        chat = seen.request
+        if chat.tool_choice is not None or chat.parallel_tool_calls is not None:
+            drawn = obey_choice(drawn, seen)
+        prefix, keys = place
+        # Without the body two requests of one turn would share their ids.
+        reply_id = self._draws.mint_for(
+            prefix, request.body, keys, length=_COMPLETION_ID_LENGTH
+        )
+        first = self._mint_choice(drawn, chat, reply_id, 0, allowed)
         completion = completion_tokens(first)
         others: tuple[Choice, ...] = ()
         if chat.n is not None:
             others = tuple(
-                self._mint_choice(drawn, chat, reply_id, index)
+                self._mint_choice(drawn, chat, reply_id, index, allowed)
                 for index in range(1, chat.n)
             )
             completion += sum(map(completion_tokens, others))
@@ -278,7 +262,11 @@ class ScriptedModel:
             reasoning=first.reasoning,
             finish_reason=first.finish_reason,
             others=others,
-            usage=_usage(drawn, prompt, completion),
+            usage=(
+                Usage(prompt, completion)
+                if drawn.usage is None
+                else _usage(drawn.usage, prompt, completion)
+            ),
             system_fingerprint=self.fingerprint_of(chat.model),
             top_logprobs=(chat.top_logprobs or 0) if chat.logprobs else None,
         )
@@ -289,6 +277,7 @@ class ScriptedModel:
         chat: ChatRequest,
         reply_id: str,
         index: int,
+        allowed: int | None,
     ) -> Choice:
         choice = Choice(
             text=drawn.text,
@@ -301,7 +290,6 @@ class ScriptedModel:
             reasoning=drawn.reasoning,
             finish_reason=finish_reason_of(drawn, chat),
         )
-        allowed = completion_max(chat)
         return choice if allowed is None else truncate(choice, allowed)
 
     def _mint_calls(
@@ -401,10 +389,7 @@ def _script_error(error: ScriptError) -> ApiError:
     return ApiError(str(error), status=500, type="server_error", code="script_error")
 
 
-def _usage(drawn: DrawnReply, prompt: int, completion: int) -> Usage:
-    given = drawn.usage
-    if given is None:
-        return Usage(prompt, completion)
+def _usage(given: UsageScript, prompt: int, completion: int) -> Usage:
     return Usage(
         prompt if given.prompt_tokens is None else given.prompt_tokens,
         completion if given.completion_tokens is None else given.completion_tokens,
