@@ -2,9 +2,9 @@
 Where events are published and listened to.
 
 Publishing is synchronous and cannot fail. A *direct* listener sees every event
-before ``publish`` returns; the event log is one. A *queued* listener has a bounded
-queue of its own: when it is too slow it loses events, they are counted, and nobody
-else notices.
+before ``publish`` returns; the event log and the metrics are such. A *queued* listener
+has a bounded queue of its own: when it is too slow it loses events, they are counted,
+and nobody else notices.
 """
 
 import asyncio

@@ -107,9 +107,8 @@ async def _running(
     service: Service, recovery: Recovery, clock: Clock
 ) -> AsyncIterator[None]:
     owners = (service.callbacks, service.owned, service.approver)
-    with service.bus.subscribed("metrics") as subscription:
+    with service.bus.listening(service.metrics.hear):
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(service.metrics.run(subscription), name="metrics")
             for owner in owners:
                 tasks.create_task(owner.run(), name="owner of chats")
             tasks.create_task(service.sender.run(), name="webhook sender")
@@ -126,7 +125,6 @@ async def _running(
             finally:
                 await _stop(service, runner, clock)
                 sweeper.cancel()
-                subscription.close()
 
 
 async def _listen(service: Service, runner: web.AppRunner) -> None:

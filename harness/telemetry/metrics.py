@@ -19,8 +19,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from harness import events
-from harness.bus import Subscription
-from harness.events import Event
+from harness.events import Envelope, Event
 from harness.telemetry.histogram import Buckets
 
 LABEL_VALUES_MAX = 64
@@ -81,12 +80,11 @@ class Metrics(Collector):
         self._stored: dict[str, int] = {}
         self.registry.register(self)
 
-    async def run(self, subscription: Subscription) -> None:
+    def hear(self, envelope: Envelope) -> None:
         """
-        Count events until the subscription is closed.
+        Count an event of a bus; as quick as to queue it, so that none is ever lost.
         """
-        async for envelope in subscription:
-            self.count(envelope.event)
+        self.count(envelope.event)
 
     def count(self, event: Event) -> None:
         """

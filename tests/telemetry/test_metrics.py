@@ -2,8 +2,6 @@
 Metrics are counted from events.
 """
 
-import asyncio
-
 from harness.bus import EventBus
 from harness.clock import LoopClock
 from harness.events import (
@@ -28,40 +26,36 @@ def _attempt(operation: str) -> AttemptEnded:
     )
 
 
-async def test_events_become_figures() -> None:
+def test_events_become_figures() -> None:
     """
     What was published on the bus stands in the text that Prometheus reads.
     """
     bus = EventBus(clock=LoopClock())
     metrics = Metrics()
 
-    async with asyncio.TaskGroup() as tasks:
-        with bus.subscribed("metrics") as subscription:
-            tasks.create_task(metrics.run(subscription))
-            bus.publish(
-                ChatAnswered(mode="sync", turns=2, tool_calls=1, duration_s=0.3)
+    with bus.listening(metrics.hear):
+        bus.publish(ChatAnswered(mode="sync", turns=2, tool_calls=1, duration_s=0.3))
+        bus.publish(
+            ChatFailed(mode="sync", reason="deadline", status=504, duration_s=9)
+        )
+        bus.publish(
+            CircuitChanged(
+                circuit="upstream/gpt-4o",
+                from_state="closed",
+                to_state="open",
+                reason="failure_threshold",
+                generation=2,
             )
-            bus.publish(
-                ChatFailed(mode="sync", reason="deadline", status=504, duration_s=9)
+        )
+        bus.publish(
+            WebhookDead(
+                message_id=MessageId("msg_1"),
+                endpoint="default",
+                attempt_number=3,
+                reason="attempts_max",
             )
-            bus.publish(
-                CircuitChanged(
-                    circuit="upstream/gpt-4o",
-                    from_state="closed",
-                    to_state="open",
-                    reason="failure_threshold",
-                    generation=2,
-                )
-            )
-            bus.publish(
-                WebhookDead(
-                    message_id=MessageId("msg_1"),
-                    endpoint="default",
-                    attempt_number=3,
-                    reason="attempts_max",
-                )
-            )
-            bus.publish(ServiceStopping(reason="signal"))
+        )
+        bus.publish(ServiceStopping(reason="signal"))
 
     text = metrics.render().decode()
     assert 'harness_chats_total{mode="sync",outcome="answered"} 1.0' in text
@@ -82,7 +76,9 @@ def test_label_values_are_bounded() -> None:
 
     text = metrics.render().decode()
     assert text.count("harness_attempts_total{") == 3
-    assert 'operation="other"' in text
+    counted = 'operation="other",outcome="success",reason="ok"} 8.0'
+    assert f"harness_attempts_total{{{counted}" in text
+    assert 'harness_attempt_duration_seconds_count{operation="other"} 8.0' in text
 
 
 def test_store_rows_are_shown() -> None:
