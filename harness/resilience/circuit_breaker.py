@@ -104,6 +104,15 @@ class CircuitBreaker:
         """
         return self._circuit.room(self._clock.monotonic())
 
+    def refuses_for_s(self) -> float:
+        """
+        Return for how long nothing is let through from here on; 0 unless it is open.
+        """
+        circuit = self._circuit
+        if circuit.state is not _OPEN:
+            return 0.0
+        return circuit.refuses_for_s(self._clock.monotonic())
+
     def refuse_early(self, operation: str) -> None:
         """
         Refuse a call that would be refused anyway, before anything is done for it.
@@ -254,12 +263,11 @@ class CircuitBreaker:
         circuit = self._circuit
         now_s = self._clock.monotonic()
         samples, failed, slow = circuit.health.samples(now_s)
-        is_open = circuit.state is CircuitState.OPEN
         return CircuitSnapshot(
             name=self.name,
             state=circuit.state,
             since_s=self._since_s,
-            retry_after_s=circuit.refuses_for_s(now_s) if is_open else 0.0,
+            retry_after_s=self.refuses_for_s(),
             failures=circuit.health.failures,
             probes=len(circuit.probes),
             successes=circuit.successes,

@@ -88,7 +88,7 @@ class EndpointCircuits:
         Return how long an endpoint is left alone from here on.
         """
         breaker = self._of(endpoint).breaker
-        return 0.0 if breaker is None else breaker.snapshot().retry_after_s
+        return 0.0 if breaker is None else breaker.refuses_for_s()
 
     def is_closed(self, endpoint: str) -> bool:
         """
