@@ -74,33 +74,34 @@ class Draws:
         joined = self._start_of(prefix) + _joined_text(keys)
         return _minted(prefix, joined.encode("utf-8", "replace"), length)
 
-    def mint_for(self, prefix: str, data: bytes, *keys: Key, length: int = 24) -> str:
+    def mint_for(self, prefix: str, data: bytes, key: str, *, length: int = 24) -> str:
         """
-        Return an id in base 62 that the keys and these bytes decide.
+        Return an id in base 62 that a key and these bytes decide.
 
-        They are digested together and once. The digest is the quickest that there is
-        for a few hundred bytes: it needs nothing to be set up.
+        They are digested together, by the digest that processors know how to do.
+
+        Args:
+            prefix: What the id starts with.
+            data: What the id names, at any length.
+            key: What tells equal data apart.
+            length: At most 32.
         """
-        joined = self._start_of(prefix) + _joined_text(keys)
-        start = joined.encode("utf-8", "replace")
-        digest = hashlib.blake2b(start + data, digest_size=length).digest()
-        return prefix + digest.translate(_TO_ALPHABET).decode()
+        start = f"{self._start_of(prefix)}{len(key)}:{key}".encode("utf-8", "replace")
+        digest = hashlib.sha256(start + data).digest()
+        return prefix + digest[:length].translate(_TO_ALPHABET).decode()
 
     def numbered_hex(self, prefix: str, *keys: Key) -> Iterator[str]:
         """
-        Yield the ids that :meth:`mint_hex` gives for one more key: 1, 2, 3 and so on.
+        Yield one id in 32 hex digits after the other, which the keys decide.
 
-        Some are made ahead: together they take a third of the time.
+        Many are cut from one digest: each by itself takes many times as long.
         """
-        start = _joined(self.seed, "hex", prefix, *keys)
-        for first in count(1, _MADE_AHEAD):
-            texts = map(str, range(first, first + _MADE_AHEAD))
+        for block in count():
+            joined = _joined(self.seed, "hex", prefix, *keys, block)
+            digits = hashlib.shake_128(joined).hexdigest(_MADE_AHEAD * _HEX_LENGTH // 2)
             yield from [
-                prefix
-                + hashlib.sha256(
-                    b"%b%d:%b" % (start, len(text), text.encode())
-                ).hexdigest()[:_HEX_LENGTH]
-                for text in texts
+                prefix + digits[start : start + _HEX_LENGTH]
+                for start in range(0, len(digits), _HEX_LENGTH)
             ]
 
     def mint_hex(self, prefix: str, *keys: Key, length: int = 32) -> str:

@@ -37,13 +37,12 @@ def completion_value(reply: Reply) -> dict[str, Any]:
     }
 
 
-_USAGE_DETAILS: Final = (
+_DETAILS: Final = (
     '"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},'
     '"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,'
-    '"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}},'
-    '"service_tier":"default","system_fingerprint":'
+    '"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}'
 )
-_NAMES_KEPT_MAX: Final = 256
+_FRAMES_KEPT_MAX: Final = 256
 
 
 def completion_body(reply: Reply) -> bytes:
@@ -63,21 +62,36 @@ def completion_body(reply: Reply) -> bytes:
         return orjson.dumps(completion_value(reply))
     usage = reply.usage
     prompt, completion = usage.prompt_tokens, usage.completion_tokens
-    text = orjson.dumps(reply.text).decode()
+    before_text, after_text, end = _frame_of(
+        reply.model, reply.finish_reason, reply.system_fingerprint
+    )
     return (
-        f'{{"id":"{reply.id}","object":"chat.completion","created":{reply.created_s},'
-        f'"model":{_in_json(reply.model)},"choices":[{{"index":0,"message":'
-        f'{{"role":"assistant","content":{text},"refusal":null,"annotations":[]}},'
-        f'"logprobs":null,"finish_reason":{_in_json(reply.finish_reason)}}}],"usage":'
-        f'{{"prompt_tokens":{prompt},"completion_tokens":{completion},"total_tokens":'
-        f"{prompt + completion},{_USAGE_DETAILS}"
-        f"{_in_json(reply.system_fingerprint)}}}"
+        f'{{"id":"{reply.id}","object":"chat.completion","created":{reply.created_s}'
+        f"{before_text}{orjson.dumps(reply.text).decode()}{after_text}{prompt},"
+        f'"completion_tokens":{completion},"total_tokens":{prompt + completion}{end}'
     ).encode()
 
 
-@lru_cache(_NAMES_KEPT_MAX)
-def _in_json(name: str | None) -> str:
-    return orjson.dumps(name).decode()
+@lru_cache(_FRAMES_KEPT_MAX)
+def _frame_of(
+    model: str, finish_reason: str | None, fingerprint: str
+) -> tuple[str, str, str]:
+    """
+    Return what stands around the text and the counts of a model's answers.
+    """
+    before_text = (
+        f',"model":{orjson.dumps(model).decode()},"choices":[{{"index":0,"message":'
+        '{"role":"assistant","content":'
+    )
+    after_text = (
+        ',"refusal":null,"annotations":[]},"logprobs":null,"finish_reason":'
+        f'{orjson.dumps(finish_reason).decode()}}}],"usage":{{"prompt_tokens":'
+    )
+    end = (
+        f',{_DETAILS},"service_tier":"default","system_fingerprint":'
+        f"{orjson.dumps(fingerprint).decode()}}}"
+    )
+    return before_text, after_text, end
 
 
 def message_value(choice: Choice) -> dict[str, Any]:

@@ -76,15 +76,18 @@ def test_a_draw_is_the_same_for_ever() -> None:
     assert mint(7, "call_", "a", 1) == "call_Ls6dKj0ofImbc8e9fbpbQ76A"
 
 
-def test_ids_that_are_minted_in_a_row_are_those_of_their_keys() -> None:
+def test_ids_in_a_row_are_the_same_for_ever_and_do_not_repeat() -> None:
     """
-    What counts up gives the ids that are minted for each number, from 1.
+    What counts up gives the same ids for the same seed and keys, each of them once.
     """
-    draws = Draws(7)
+    minted = [*islice(Draws(7).numbered_hex("req_", "request"), 200)]
 
-    minted = [*islice(draws.numbered_hex("req_", "request"), 200)]
-
-    assert minted == [draws.mint_hex("req_", "request", n) for n in range(1, 201)]
+    assert minted == [*islice(Draws(7).numbered_hex("req_", "request"), 200)]
+    assert minted[0] == "req_9c813fdd712b9094bc0d7707cfecec4a"
+    assert minted[64] == "req_5580bac463c1d714ad3ed6e4ef01b563"
+    assert len({*minted, *islice(Draws(7).numbered_hex("req_", "other"), 200)}) == 400
+    assert not {*minted} & {*islice(Draws(8).numbered_hex("req_", "request"), 200)}
+    assert {len(each) for each in minted} == {36}
 
 
 def test_a_long_key_is_told_apart_as_a_short_one() -> None:
