@@ -15,7 +15,7 @@ from mock_server.caller import api_key_of, trace_id_of
 from mock_server.core import Core
 from mock_server.fault_context import FaultContexts
 from mock_server.faults import Level, Target
-from mock_server.forwarding import ForwardedRequest, ShippingWriter, is_shippable
+from mock_server.forwarding import ShippingWriter, forwarded, is_shippable
 from mock_server.hashes import sha256_of
 from mock_server.http_request import HttpRequest
 from mock_server.injector import Moment
@@ -168,8 +168,8 @@ class Exchange:
         """
         Say whether the connection was used before, which only faults have to know.
         """
-        if type(http) is ForwardedRequest:
-            return http.asked.is_reused
+        if (elsewhere := forwarded(http)) is not None:
+            return elsewhere.asked.is_reused
         transport = http.transport
         if transport is None:
             return False
@@ -259,9 +259,10 @@ class Exchange:
         decided: Decided,
         delay_of: DelayOf | None,
     ) -> PlanWriter | ShippingWriter:
-        if type(http) is ForwardedRequest and is_shippable(decided.plan):
+        elsewhere = forwarded(http)
+        if elsewhere is not None and is_shippable(decided.plan):
             is_timed = surface.target is Target.UPSTREAM
-            return ShippingWriter(http, delay_of=delay_of, is_timed=is_timed)
+            return ShippingWriter(elsewhere, delay_of=delay_of, is_timed=is_timed)
         return PlanWriter(
             http,
             clock=self._core.clock,
@@ -388,8 +389,8 @@ class Exchange:
 
 
 def _received_s(http: HttpRequest) -> float | None:
-    # Asking by isinstance takes long: a request of aiohttp is an abstract mapping.
-    return http.asked.received_s if type(http) is ForwardedRequest else None
+    elsewhere = forwarded(http)
+    return None if elsewhere is None else elsewhere.asked.received_s
 
 
 def _plan_of(request: SurfaceRequest, answer: Answer, reply: Any) -> Plan:

@@ -49,9 +49,19 @@ class Server:
         """
         Return the CPU time it has used, its workers' included.
         """
-        processes = [self.process, *self.process.children(recursive=True)]
-        times = [process.cpu_times() for process in processes]
-        return float(sum(each.user + each.system for each in times))
+        return sum(
+            _cpu_s(process)
+            for process in (self.process, *self.process.children(recursive=True))
+        )
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    if sys.platform != "linux":
+        times = process.cpu_times()
+        return float(times.user + times.system)
+    # What clock_getcpuclockid(3) returns. It counts nanoseconds, where all that /proc
+    # tells of a process is counted in ticks of ten milliseconds.
+    return time.clock_gettime(~process.pid << 3 | 2)
 
 
 @contextmanager

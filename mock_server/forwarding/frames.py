@@ -38,6 +38,21 @@ class Asked(Frame, tag=1):
     """The body could not be read: which error that is."""
 
 
+class Came(Frame, tag=6):
+    """
+    A request came in, all of it in one piece, and was not read.
+    """
+
+    number: int
+    """Names the exchange on this channel."""
+
+    data: bytes
+    received_s: float
+    """By the monotonic clock, which the processes of one machine share."""
+
+    is_reused: bool
+
+
 class Gone(Frame, tag=2):
     """
     The client went away before its answer was complete.
@@ -76,7 +91,7 @@ class Ready(Frame, tag=5):
     """
 
 
-FromWorker = Ready | Asked | Gone | Wrote | Acked
+FromWorker = Ready | Asked | Came | Gone | Wrote | Acked
 
 
 # To a worker --------------------------------------------------------------------------
@@ -133,6 +148,14 @@ class Dropped(Frame, tag=15):
     number: int
 
 
+class Returned(Frame, tag=18):
+    """
+    A request that was not read is no request that can be: who holds it deals with it.
+    """
+
+    number: int
+
+
 class Closing(Frame, tag=16):
     """
     The mock stops: whatever hangs ends.
@@ -145,4 +168,4 @@ class Cut(Frame, tag=17):
     """
 
 
-FromOwner = Setup | Data | Ended | Shipped | Dropped | Closing | Cut
+FromOwner = Setup | Data | Ended | Shipped | Dropped | Returned | Closing | Cut

@@ -7,14 +7,15 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, Protocol, cast
 
-from aiohttp import HttpVersion, web
+from aiohttp import HttpVersion, StreamReader, web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.http_writer import StreamWriter
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from mock_server.forwarding.frames import Asked, Data, Dropped, Frame, Wrote
+from mock_server.forwarding.frames import Asked, Came, Data, Dropped, Frame, Wrote
+from mock_server.http_request import HttpRequest, QuickRequest
 from mock_server.wire import ApiError
 
 REFUSALS: Final = (
@@ -23,6 +24,8 @@ REFUSALS: Final = (
     ApiError("The body of the request could not be read."),
 )
 """What is answered to a body that cannot be read, by number."""
+
+Send = Callable[[Frame], None]
 
 _UNSENT_BYTES_MAX: Final = 64 * 1024
 """So much may be on its way to a client before the answer waits."""
@@ -69,7 +72,7 @@ class ForwardedConnection(BaseProtocol):
     def __init__(
         self,
         number: int,
-        send: Callable[[Frame], None],
+        send: Send,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         super().__init__(loop)
@@ -81,6 +84,12 @@ class ForwardedConnection(BaseProtocol):
         Return what was written and has not been sent on.
         """
         return self._forwarded.take_unsent()
+
+    def release(self) -> None:
+        """
+        Send on what is written, as whoever began the answer has something to wait for.
+        """
+        self._forwarded.release()
 
     def acknowledge(self, data_bytes: int) -> None:
         """
@@ -109,9 +118,7 @@ class ForwardedTransport(asyncio.Transport):
     Sends what is written to the process that holds the connection.
     """
 
-    def __init__(
-        self, number: int, send: Callable[[Frame], None], protocol: BaseProtocol
-    ) -> None:
+    def __init__(self, number: int, send: Send, protocol: BaseProtocol) -> None:
         super().__init__()
         self._number = number
         self._send = send
@@ -119,6 +126,16 @@ class ForwardedTransport(asyncio.Transport):
         self._unsent: list[bytes] = []
         self._unacknowledged_bytes = 0
         self._is_closing = False
+        self._is_held = True
+        """What is written may be all of an answer, and then leaves with its end."""
+
+    def release(self) -> None:
+        """
+        Send on what is written.
+        """
+        self._is_held = False
+        if self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
 
     def is_closing(self) -> bool:
         """
@@ -130,7 +147,7 @@ class ForwardedTransport(asyncio.Transport):
         """
         Write bytes; what is written in one moment leaves together.
         """
-        if not self._unsent:
+        if not self._unsent and not self._is_held:
             asyncio.get_running_loop().call_soon(self._flush)
         self._unsent.append(bytes(data))
 
@@ -208,6 +225,9 @@ class ForwardedRequest(web.BaseRequest):
 
     Args:
         asked: What came in.
+        message: What came in before the body.
+        content: The body.
+        connection: Stands for the client's.
         send: Speaks to that process.
         loop: The running one.
     """
@@ -218,15 +238,35 @@ class ForwardedRequest(web.BaseRequest):
 
     def __init__(
         self,
-        asked: Asked,
-        send: Callable[[Frame], None],
+        asked: Asked | Came,
+        message: RawRequestMessage,
+        content: StreamReader,
+        connection: ForwardedConnection,
+        send: Send,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.asked = asked
         self.number = asked.number
         self.send = send
         self.shipment: Shipment | None = None
-        self.connection = ForwardedConnection(asked.number, send, loop)
+        self.connection = connection
+        # aiohttp knows one kind of connection and task; these stand in for them.
+        super().__init__(
+            message,
+            content,
+            cast("Any", connection),
+            StreamWriter(connection, loop),
+            cast("Any", None),
+            loop,
+        )
+
+    @classmethod
+    def of(
+        cls, asked: Asked, send: Send, loop: asyncio.AbstractEventLoop
+    ) -> "ForwardedRequest":
+        """
+        Return a request that was read where it came in.
+        """
         headers: CIMultiDict[str] = CIMultiDict(
             [(_text_of(name), _text_of(value)) for name, value in asked.headers]
         )
@@ -242,15 +282,65 @@ class ForwardedRequest(web.BaseRequest):
             False,  # noqa: FBT003 - aiohttp's own tuple
             url_of(_text_of(asked.path)),
         )
-        # aiohttp knows one kind of connection, body and task; these stand in for them.
-        super().__init__(
-            message,
-            cast("Any", ForwardedBody(asked.body, asked.refusal)),
-            cast("Any", self.connection),
-            StreamWriter(self.connection, loop),
-            cast("Any", None),
-            loop,
+        # aiohttp knows one kind of body; this stands in for it.
+        content = cast("Any", ForwardedBody(asked.body, asked.refusal))
+        connection = ForwardedConnection(asked.number, send, loop)
+        return cls(asked, message, content, connection, send, loop)
+
+
+class UnreadRequest(QuickRequest):
+    """
+    A request that is read here, as it came in at another process.
+
+    Args:
+        came: What came in.
+        message: What came in before the body.
+        content: The body.
+        send: Speaks to that process.
+        loop: The running one.
+    """
+
+    __slots__ = ("asked", "connection", "number", "send", "shipment")
+
+    def __init__(
+        self,
+        came: Came,
+        message: RawRequestMessage,
+        content: StreamReader,
+        send: Send,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.asked = came
+        self.number = came.number
+        self.send = send
+        self.shipment: Shipment | None = None
+        self.connection = ForwardedConnection(came.number, send, loop)
+        super().__init__(message, content, self.connection, loop, came.data)
+
+    def for_aiohttp(self) -> ForwardedRequest:
+        """
+        Return it as what every surface can be given.
+        """
+        return ForwardedRequest(
+            self.asked,
+            self._message,
+            self.content,
+            self.connection,
+            self.send,
+            self._loop,
         )
+
+
+Forwarded = ForwardedRequest | UnreadRequest
+_FORWARDED: Final = frozenset({ForwardedRequest, UnreadRequest})
+
+
+def forwarded(http: HttpRequest) -> Forwarded | None:
+    """
+    Return a request as one that came in at another process; None if it did not.
+    """
+    # Asking by isinstance takes long: a request of aiohttp is an abstract mapping.
+    return cast("Forwarded", http) if type(http) in _FORWARDED else None
 
 
 @lru_cache(maxsize=1024)

@@ -9,7 +9,7 @@ from typing import Any, Final, assert_never
 from aiohttp import web
 
 from mock_server.forwarding.frames import Shipped, Wrote
-from mock_server.forwarding.request import ForwardedRequest
+from mock_server.forwarding.request import Forwarded
 from mock_server.wire import (
     Chunk,
     Close,
@@ -57,7 +57,7 @@ class ShippingWriter:
     """
 
     def __init__(
-        self, request: ForwardedRequest, *, delay_of: DelayOf | None, is_timed: bool
+        self, request: Forwarded, *, delay_of: DelayOf | None, is_timed: bool
     ) -> None:
         self._request = request
         self._delay_of = delay_of

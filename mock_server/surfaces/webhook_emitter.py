@@ -155,8 +155,8 @@ class WebhookEmitter:
             return False
         self._tell_faults(job, hits)
         taken = asyncio.Event()
-        names = {hit.active.fault.name for hit in hits}
-        self._schedule(replace(job, faults=tuple(names), taken=taken))
+        name = hits[0].active.fault.name
+        self._schedule(replace(job, faults=(name,), taken=taken))
         longest_s = max(hit.active.fault.head_start_s or 0.0 for hit in hits)
         with suppress(TimeoutError):
             async with self._core.clock.timeout(longest_s):

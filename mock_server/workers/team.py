@@ -15,7 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import cycle
-from typing import Any, Final, assert_never
+from typing import Any, Final, assert_never, cast
 
 from aiohttp import web
 
@@ -23,15 +23,20 @@ from mock_server.connection import Begun
 from mock_server.forwarding import (
     Acked,
     Asked,
+    Came,
     Channel,
     Closing,
     Cut,
     Ended,
+    Forwarded,
     ForwardedRequest,
     FromWorker,
     Gone,
     Ready,
+    Returned,
     Setup,
+    UnreadReader,
+    UnreadRequest,
     Wrote,
 )
 from mock_server.mock import Mock
@@ -77,12 +82,13 @@ class Helper:
         self.process = process
         self.hand = hand
         self.channel: Channel[Any]
+        self.reader: UnreadReader
         self.ready = asyncio.Event()
         """It can take connections, or never will."""
 
         self.is_lost = False
 
-        self.exchanges: dict[int, tuple[ForwardedRequest, asyncio.Task[None]]] = {}
+        self.exchanges: dict[int, tuple[Forwarded, asyncio.Task[None]]] = {}
         """Those that could not be answered at once."""
 
 
@@ -111,7 +117,7 @@ class Team:
         self._lost = lost
         self._helpers: list[Helper] = []
         self._turns: Iterator[Helper | None] = cycle([None])
-        self._waiting: list[tuple[Helper, Asked]] = []
+        self._waiting: list[tuple[Helper, Asked | Came]] = []
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_ending = False
@@ -189,6 +195,7 @@ class Team:
             lambda frames: self._take(helper, frames),
             lambda: self._lose(helper),
         )
+        helper.reader = UnreadReader(helper.channel.send, asyncio.get_running_loop())
         await helper.channel.open(ours)
         limits = self._mock.core.limits
         helper.channel.send(
@@ -257,7 +264,7 @@ class Team:
 
     def _sort(self, helper: Helper, frames: list[FromWorker]) -> None:
         for frame in frames:
-            if isinstance(frame, Asked):
+            if isinstance(frame, Asked | Came):
                 self._waiting.append((helper, frame))
                 continue
             if isinstance(frame, Ready):
@@ -291,18 +298,27 @@ class Team:
         else:
             self._serve_batch(batch)
 
-    def _serve_batch(self, batch: list[tuple[Helper, Asked]]) -> None:
+    def _serve_batch(self, batch: list[tuple[Helper, Asked | Came]]) -> None:
         for helper, asked in batch:
             self._serve(helper, asked)
 
-    def _serve(self, helper: Helper, asked: Asked) -> None:
+    def _serve(self, helper: Helper, asked: Asked | Came) -> None:
         if self._group is None or self._is_ending:
             return
-        loop = asyncio.get_running_loop()
-        http = ForwardedRequest(asked, helper.channel.send, loop)
+        http: Forwarded | None
+        if isinstance(asked, Came):
+            http = helper.reader.read(asked)
+            if http is None:
+                helper.channel.send(Returned(asked.number))
+                return
+        else:
+            loop = asyncio.get_running_loop()
+            http = ForwardedRequest.of(asked, helper.channel.send, loop)
         answering = self._mock.begin_answer(http)
         rest: Awaitable[web.StreamResponse]
         if answering is None:
+            if isinstance(http, UnreadRequest):
+                http = http.for_aiohttp()
             rest = self._mock.answer(http)
         elif isinstance(answering, WrittenResponse):
             self._end(helper, http, answering)
@@ -313,6 +329,7 @@ class Team:
             except StopIteration as end:
                 self._end(helper, http, end.value)
                 return
+        http.connection.release()
         task = self._group.create_task(self._finish(helper, http, rest))
         helper.exchanges[http.number] = (http, task)
         self._tasks.add(task)
@@ -321,13 +338,13 @@ class Team:
     async def _finish(
         self,
         helper: Helper,
-        http: ForwardedRequest,
+        http: Forwarded,
         rest: Awaitable[web.StreamResponse],
     ) -> None:
         try:
             response = await rest
             if not isinstance(response, WrittenResponse):
-                await response.prepare(http)
+                await response.prepare(cast("ForwardedRequest", http))
                 await response.write_eof()
         except ConnectionError:
             logger.debug("the client of a worker is gone")
@@ -340,9 +357,7 @@ class Team:
             del helper.exchanges[http.number]
 
     @staticmethod
-    def _end(
-        helper: Helper, http: ForwardedRequest, response: web.StreamResponse
-    ) -> None:
+    def _end(helper: Helper, http: Forwarded, response: web.StreamResponse) -> None:
         if http.shipment is None:
             data = http.connection.take_unsent()
             is_kept_alive = bool(response.keep_alive)

@@ -9,217 +9,24 @@ whose waits are this process's work.
 import asyncio
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final, assert_never
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
 
-from mock_server.clock import Clock, LoopClock
+from mock_server.clock import LoopClock
 from mock_server.collector import spared_collector
 from mock_server.connection import CONNECTION_OPTIONS, Connection
-from mock_server.forwarding import (
-    Acked,
-    Asked,
-    Channel,
-    Closing,
-    Cut,
-    Data,
-    Dropped,
-    Ended,
-    FromOwner,
-    Gone,
-    Ready,
-    Setup,
-    Shipped,
-    Wrote,
-    refusal_number,
-    unpack_plan,
-)
+from mock_server.forwarding import Shipped, is_whole, refusal_number
 from mock_server.http_log import http_logger
 from mock_server.request_body import read_body
-from mock_server.wire import ApiError, Pace
-from mock_server.writer import KEPT, LAST, Outcome, PlanWriter, Written
+from mock_server.wire import ApiError
+from mock_server.workers.desk import Answer, Desk, Exchange
+from mock_server.writer import KEPT, LAST
 
-Answer = Ended | Shipped
 _HANDED_BYTE: Final = 1
-
-
-class Exchange:
-    """
-    A request that was passed on and is not answered yet.
-    """
-
-    __slots__ = (
-        "answered",
-        "connection",
-        "number",
-        "received_s",
-        "unacknowledged_bytes",
-    )
-
-    def __init__(
-        self, number: int, connection: "WorkerConnection", received_s: float
-    ) -> None:
-        self.number = number
-        self.connection = connection
-        self.received_s = received_s
-        self.unacknowledged_bytes = 0
-        self.answered: asyncio.Future[Answer] | None = None
-        """Awaited by the task that has the request, if one has it."""
-
-
-class Desk:
-    """
-    All exchanges of a worker, and its channel to the owner.
-
-    Args:
-        clock: For the waits of plans.
-        stop: Ends the worker.
-    """
-
-    def __init__(self, clock: Clock, stop: Callable[[], None]) -> None:
-        self.clock = clock
-        self.channel: Channel[Any] = Channel(FromOwner, self._take, stop)
-        self.setup = Setup(0, 0.0, 0)
-        self.closing = asyncio.Event()
-        self.connections: set[WorkerConnection] = set()
-        self._exchanges: dict[int, Exchange] = {}
-        self._last_number = 0
-
-    def ask(
-        self,
-        connection: "WorkerConnection",
-        message: RawRequestMessage,
-        body: bytes,
-        refusal: int | None = None,
-    ) -> Exchange:
-        """
-        Pass a request on.
-        """
-        self._last_number = number = self._last_number + 1
-        received_s = self.clock.monotonic()
-        exchange = self._exchanges[number] = Exchange(number, connection, received_s)
-        self.channel.send(
-            Asked(
-                number,
-                message.method,
-                message.path.encode("utf-8", "surrogateescape"),
-                message.version.minor,
-                message.raw_headers,
-                body,
-                received_s,
-                not message.should_close,
-                connection.has_served,
-                refusal,
-            )
-        )
-        connection.has_served = True
-        return exchange
-
-    def give_up(self, exchange: Exchange) -> None:
-        """
-        Say that the client is gone, unless the exchange has ended.
-        """
-        if self._exchanges.pop(exchange.number, None) is not None:
-            self.channel.send(Gone(exchange.number))
-
-    def abandon(self, exchange: Exchange) -> None:
-        """
-        Say that nobody is there for whom a plan could be carried out.
-        """
-        if self._exchanges.pop(exchange.number, None) is not None:
-            self._tell(exchange.number, Written(outcome=Outcome.ABANDONED))
-
-    def acknowledge(self, exchange: Exchange) -> None:
-        """
-        Say how much of an answer has left.
-        """
-        if exchange.unacknowledged_bytes:
-            self.channel.send(Acked(exchange.number, exchange.unacknowledged_bytes))
-            exchange.unacknowledged_bytes = 0
-
-    async def carry_out(
-        self, shipped: Shipped, exchange: Exchange, http: web.BaseRequest
-    ) -> web.StreamResponse:
-        """
-        Write a plan, and tell how that ends in the moment before the client knows.
-        """
-
-        def tell(written: Written) -> None:
-            if self._exchanges.pop(exchange.number, None) is not None:
-                self._tell(exchange.number, written)
-
-        def timing() -> tuple[tuple[str, str], ...]:
-            if not shipped.is_timed:
-                return ()
-            elapsed_s = self.clock.monotonic() - exchange.received_s
-            return (("openai-processing-ms", str(int(elapsed_s * 1000))),)
-
-        def delay_of(pace: Pace, number: int) -> float:
-            del pace
-            return shipped.delays_s[number]
-
-        writer = PlanWriter(
-            http,
-            clock=self.clock,
-            delay_of=delay_of,
-            closing=self.closing,
-            body_kept_max=self.setup.journal_body_bytes_max,
-            late_headers=timing,
-            foretell=tell,
-        )
-        try:
-            return await writer.write(unpack_plan(shipped))
-        finally:
-            tell(writer.written)
-
-    def _tell(self, number: int, written: Written) -> None:
-        self.channel.send(
-            Wrote(
-                number,
-                written.status,
-                written.outcome,
-                written.planned_s,
-                bytes(written.body),
-                written.body_bytes,
-            )
-        )
-        # Whatever the client does next, this must be known first.
-        self.channel.flush()
-
-    def _take(self, frames: list[FromOwner]) -> None:
-        for frame in frames:
-            match frame:
-                case Setup():
-                    self.setup = frame
-                    self.channel.send(Ready())
-                case Closing():
-                    self.closing.set()
-                case Cut():
-                    for connection in list(self.connections):
-                        connection.cut()
-                case _:
-                    self._take_answer(frame)
-
-    def _take_answer(self, frame: Answer | Data | Dropped) -> None:
-        exchange = self._exchanges.get(frame.number)
-        if exchange is None:
-            if isinstance(frame, Shipped):
-                self._tell(frame.number, Written(outcome=Outcome.ABANDONED))
-            return
-        if isinstance(frame, Ended | Dropped):
-            del self._exchanges[frame.number]
-        match frame:
-            case Ended() | Shipped():
-                exchange.connection.answer(exchange, frame)
-            case Data(data=data):
-                exchange.connection.pass_on(exchange, data)
-            case Dropped():
-                exchange.connection.force_close()
-            case _:
-                assert_never(frame)
 
 
 class WorkerConnection(Connection):
@@ -240,10 +47,13 @@ class WorkerConnection(Connection):
         self._desk = desk
         self._request_handler = self._serve
         self._asked: tuple[Exchange, Any] | None = None
-        """What was passed on without a task, and the message that it came as."""
+        """What was passed on without a task, and the message or bytes it came as."""
 
         self._shipped: tuple[Exchange, Shipped] | None = None
         """A plan for the task that is about to begin."""
+
+        self._is_unread = True
+        """Everything that came was passed on as it came, request by request."""
 
         self.has_served = False
 
@@ -271,14 +81,63 @@ class WorkerConnection(Connection):
         """
         Take bytes; while a request is being answered, the next ones wait.
         """
-        if self._asked is None:
+        if self._asked is not None:
+            self._read_asked()
+            self._read(data)
+        elif self._is_unread and self._can_pass_on(data):
+            if (manager := self._manager) is not None:
+                manager.requests_count += 1
+            self._asked = self._desk.pass_on(self, data), data
+        else:
+            # What the parser holds from then on, nobody but the parser knows.
+            self._is_unread = False
             super().data_received(data)
-            return
+
+    def _can_pass_on(self, data: bytes) -> bool:
+        waiter = self._waiter
+        return (
+            waiter is not None
+            and not waiter.done()
+            and not self._messages
+            and not self._close
+            and not self._force_close
+            and is_whole(data, self._desk.setup.request_body_bytes_max)
+        )
+
+    def _read(self, data: bytes) -> None:
+        """
+        Read what came without waking the task that waits for it.
+        """
+        self._is_unread = False
         waiter, self._waiter = self._waiter, None
         try:
             web.RequestHandler.data_received(self, data)
         finally:
             self._waiter = waiter
+
+    def _read_asked(self) -> None:
+        """
+        Read what was passed on as it came, if it was.
+        """
+        if self._asked is None or not isinstance(self._asked[1], bytes):
+            return
+        exchange, data = self._asked
+        self._read(data)
+        if self._messages and self._parser is not None:
+            self._asked = exchange, self._messages.popleft()
+            self._parser.message_consumed()
+        else:
+            self.force_close()
+
+    def take_back(self) -> None:
+        """
+        Deal with what was passed on, as the other process cannot.
+        """
+        self._read_asked()
+        asked, self._asked = self._asked, None
+        if asked is not None and not isinstance(asked[1], bytes):
+            self._messages.appendleft(asked[1])
+            self._wake()
 
     def resume_writing(self) -> None:
         """
@@ -314,6 +173,8 @@ class WorkerConnection(Connection):
             if not exchange.answered.done():
                 exchange.answered.set_result(answer)
             return
+        if isinstance(answer, Shipped):
+            self._read_asked()
         asked, self._asked = self._asked, None
         if asked is None or self.transport is None:
             return

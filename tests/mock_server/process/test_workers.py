@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,27 @@ class Served:
             except ConnectionResetError:
                 answer += b"[reset]"
             return answer
+
+    def raw_pieces(self, pieces: Sequence[bytes], *, is_hasty: bool) -> bytes:
+        """
+        Send bytes in pieces on one connection and return all that comes back.
+
+        Args:
+            pieces: Each is read by itself.
+            is_hasty: Only the first answer is waited for, and the rest sent at once.
+        """
+        answer = b""
+        with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for number, piece in enumerate(pieces[:-1]):
+                connection.sendall(piece)
+                is_whole = piece.startswith(b"POST") and b"\r\n\r\n" in piece
+                if is_whole and not (is_hasty and number):
+                    answer += connection.recv(65536)
+            connection.sendall(pieces[-1])
+            while piece := connection.recv(65536):
+                answer += piece
+        return answer
 
     def ask(
         self, method: str, path: str, value: Any = None, *, key: str = "sk-one"
@@ -310,6 +331,58 @@ def _until(connection: socket.socket, wanted: bytes) -> bytes:
         assert piece, text
         text += piece
     return text
+
+
+def posted(text: str, *headers: str, stream: bool = False) -> bytes:
+    """
+    Return a chat as bytes.
+    """
+    body = json.dumps(chat(text, stream=stream)).encode()
+    lines = ["POST /v1/chat/completions HTTP/1.1", "host: localhost"]
+    lines += ["authorization: Bearer sk-one", *headers, f"content-length: {len(body)}"]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+LAST = "connection: close"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (posted("hello"), posted("hello", LAST)),
+        (posted("hello"), posted("paced", LAST, stream=True)),
+        (posted("paced", stream=True), posted("paced", stream=True), posted("x", LAST)),
+        (posted("hello") + posted("sequence", LAST),),
+        (posted("hello"), posted("paced"), posted("sequence"), posted("hello", LAST)),
+        (posted("paced"), posted("hello")[:40], posted("hello", LAST)[40:]),
+        (posted("hello")[:80], posted("hello")[80:], posted("hello", LAST)),
+        (posted("x" * 50_000), posted("hello", LAST)),
+        (posted("hello", "expect: 100-continue"), posted("hello", LAST)),
+        (b"GET /v1/models HTTP/1.0\r\n\r\n",),
+        (posted("hello"), b"GET /_mock/time HTTP/1.1\r\nconnection: close\r\n\r\n"),
+        (posted("hello"), b"no request at all\r\n\r\n"),
+        (posted("hello"), posted("hello", "bad header")),
+        (posted("hello"), posted("hello", "content-length: 1")),
+        (posted("hello"), b"GET / HTTP/1.1\r\ncontent-length : 9\r\n\r\n"),
+    ],
+)
+@pytest.mark.parametrize("is_hasty", [False, True], ids=["in turn", "at once"])
+def test_a_connection_is_served_the_same_by_either(
+    one: Served, two: Served, pieces: tuple[bytes, ...], *, is_hasty: bool
+) -> None:
+    """
+    However its bytes come in, the same bytes go out, whichever process holds it.
+    """
+    wanted = steady(one.raw_pieces(pieces, is_hasty=is_hasty))
+    two.ask("POST", "/_mock/reset")
+    first = steady(two.raw_pieces(pieces, is_hasty=is_hasty))
+    two.ask("POST", "/_mock/reset")
+    # One connection is asked for the reset, so that this is the other process's.
+    two.raw(b"GET /_mock/time HTTP/1.1\r\nconnection: close\r\n\r\n")
+    second = steady(two.raw_pieces(pieces, is_hasty=is_hasty))
+
+    assert wanted.startswith(b"HTTP/1.")
+    assert [first, second] == [wanted, wanted]
 
 
 def test_there_is_one_journal_and_one_count(two: Served) -> None:
