@@ -11,7 +11,6 @@ DATA_BYTES_MAX: Final = 32 * 1024
 
 _HEAD_END: Final = b"\r\n\r\n"
 _LENGTH: Final = b"\r\ncontent-length:"
-_ODD: Final = (b"expect:", b"transfer-encoding", b"upgrade")
 _REST: Final = len(_HEAD_END)
 _DIGITS_MAX: Final = 16
 
@@ -36,13 +35,18 @@ def is_whole(data: bytes, body_bytes_max: int) -> bool:
         return False
     body_bytes = len(data) - end - _REST
     head = data[:end].lower()
-    if body_bytes > body_bytes_max or any(odd in head for odd in _ODD):
+    if (
+        body_bytes > body_bytes_max
+        or b"expect:" in head
+        or b"transfer-encoding" in head
+        or b"upgrade" in head
+    ):
         return False
     place = head.find(_LENGTH)
     if place < 0:
         return body_bytes == 0
     start = place + len(_LENGTH)
-    digits = head[start : start + _DIGITS_MAX].split(b"\r", 1)[0].strip()
+    digits = head[start : start + _DIGITS_MAX].partition(b"\r")[0].strip()
     # A second one is a mistake, or an attempt to smuggle a request past somebody.
     return (
         digits.isdigit() and int(digits) == body_bytes and head.find(_LENGTH, start) < 0

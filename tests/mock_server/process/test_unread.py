@@ -13,6 +13,13 @@ CHAT = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
 SMUGGLED = b"\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n"
 
 
+def named(data: bytes) -> str:
+    """
+    Return the end of a request as the name of its case.
+    """
+    return repr(data[-40:])
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -23,6 +30,7 @@ SMUGGLED = b"\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n"
         CHAT + b"content-length:8\r\n\r\nab\r\n\r\ncd",
         b"no request at all\r\n\r\n",
     ],
+    ids=named,
 )
 def test_what_comes_in_one_piece_is_passed_on_as_it_came(data: bytes) -> None:
     """
@@ -49,6 +57,7 @@ def test_what_comes_in_one_piece_is_passed_on_as_it_came(data: bytes) -> None:
         CHAT + b"\r\n" + b"x" * 40_000,
         b"\r\n\r\nGET / HTTP/1.1\r\n\r\n",
     ],
+    ids=named,
 )
 def test_what_has_to_be_read_is_not_passed_on(data: bytes) -> None:
     """
@@ -107,6 +116,7 @@ async def test_a_request_is_read_where_it_is_decided() -> None:
         CHAT + b"connection: upgrade\r\nupgrade: websocket\r\n\r\n",
         b"CONNECT localhost:1 HTTP/1.1\r\n\r\n",
     ],
+    ids=named,
 )
 async def test_what_is_no_single_request_is_returned(data: bytes) -> None:
     """
