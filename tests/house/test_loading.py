@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import mock_server
-from mock_server import faults
+from mock_server import faults, workers
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,17 +75,31 @@ def test_a_mock_without_a_script_loads_nothing_that_only_a_script_needs() -> Non
     assert loaded & late == set()
 
 
+def test_a_worker_loads_nothing_that_only_the_deciding_process_needs() -> None:
+    """
+    Whoever holds connections knows neither scripts nor faults.
+    """
+    loaded = loaded_by("import mock_server.workers.worker")
+
+    assert "aiohttp" in loaded
+    decides = {"pydantic", "mock_server.mock", "mock_server.script"}
+    assert loaded & (decides | {"mock_server.faults"}) == set()
+
+
 def test_the_mocks_front_door_opens_to_every_name() -> None:
     """
     What is loaded late is there all the same, and nothing else is.
     """
     for name in mock_server.__all__:
         assert getattr(mock_server, name).__name__ == name
-    assert None not in [getattr(faults, name, None) for name in faults.__all__]
+    for door in (faults, workers):
+        assert None not in [getattr(door, name, None) for name in door.__all__]
     with pytest.raises(AttributeError, match="no attribute 'Moc'"):
         mock_server.Moc  # noqa: B018 - it is the asking that fails
     with pytest.raises(AttributeError, match="no attribute 'Faul'"):
         faults.Faul  # noqa: B018 - it is the asking that fails
+    with pytest.raises(AttributeError, match="no attribute 'Tea'"):
+        workers.Tea  # noqa: B018 - it is the asking that fails
 
 
 def test_an_interrupt_while_it_loads_is_no_mistake() -> None:
