@@ -33,6 +33,7 @@ _REQUEST_LINES: Final = tuple(
     f"POST {prefix}{PATH} HTTP/1.1\r\n".encode() for prefix in ("/v1", "")
 )
 _NO_QUERY: Final[MultiDictProxy[str]] = MultiDictProxy(MultiDict())
+_EXPECT_NAME: Final = istr("expect")
 _REQUEST_ID_NAME: Final = istr(REQUEST_ID)
 
 logger = logging.getLogger(__name__)
@@ -53,22 +54,26 @@ class QuickExchange(Exchange):
         if self._quotas.is_limited:
             return self.serve(http, surface, path)
         body = data = None
-        if isinstance(http, QuickRequest):
-            data = http.data
-            body = body_in(data, http.content.total_bytes)
+        body_bytes_max = core.limits.request_body_bytes_max
+        # Who expects to be told to go on is told so, though all of it is here.
+        if isinstance(http, QuickRequest) and _EXPECT_NAME not in http.headers:
+            body_bytes = http.content.total_bytes
+            if body_bytes <= body_bytes_max:
+                data = http.data
+                body = body_in(data, body_bytes)
         if body is None:
             data = None
             try:
-                body = body_at_hand(http, core.limits.request_body_bytes_max)
+                body = body_at_hand(http, body_bytes_max)
             except ApiError:
                 body = None
         if body is None:
             return self.serve(http, surface, path)
         core.time.start_if_needed()
-        if data is None:
-            request = self._request_of(http, path, body)
-        else:
+        if data is not None and type(http) is QuickRequest:
             request = self._chat_of(http, path, body)
+        else:
+            request = self._request_of(http, path, body)
         world = self._world_of(request)
         answer = self._ask_now(surface, request, world)
         whole = answer.whole

@@ -153,7 +153,7 @@ CHATS = {
     "the old protocol": bytes_of(chat()).replace(b"HTTP/1.1", b"HTTP/1.0", 1),
     "large": bytes_of(chat("hello " * 20_000)),
     "a line too many": b"\r\n" + bytes_of(chat()),
-    "nothing expected": bytes_of(chat(), {"Expect": "100-continue"}),
+    "an expectation": bytes_of(chat(), {"Expect": "100-continue"}),
     "in chunks": bytes_of(b"", {"Content-Length": "", "Transfer-Encoding": "chunked"})
     + b"".join(
         b"%x\r\n%b\r\n" % (len(piece), piece)
@@ -235,6 +235,30 @@ async def test_a_request_in_two_pieces_is_told_as_one_in_one(cut: int) -> None:
     assert cut_answer.partition(b"\r\n\r\n")[2] == whole.body
     assert entry["request_body"] == orjson.dumps(chat("echo this")).decode()
     assert entry["request_headers"]["x-twice"] == "spaces around"
+
+
+async def test_who_expects_to_go_on_is_told_so() -> None:
+    """
+    A client that asks whether it may send its body hears of it, though it has sent it.
+    """
+    async with mock_of(is_heard=False) as mock:
+        answer = await mock.send_bytes(CHATS["an expectation"])
+
+    assert answer.raw.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+
+
+async def test_a_body_beyond_the_limit_is_refused_though_it_is_here() -> None:
+    """
+    What is larger than a request may be is answered 413, one byte less is not.
+    """
+    size = len(orjson.dumps(chat()))
+    statuses = []
+    for bytes_max in (size, size - 1):
+        limits = Limits(request_body_bytes_max=bytes_max)
+        async with mock_of(is_heard=False, limits=limits) as mock:
+            statuses.append((await mock.send_bytes(bytes_of(chat()))).status)
+
+    assert statuses == [200, 413]
 
 
 async def test_requests_in_one_piece_are_told_each() -> None:
