@@ -119,7 +119,7 @@ class ForwardedTransport(asyncio.Transport):
     """
 
     def __init__(self, number: int, send: Send, protocol: BaseProtocol) -> None:
-        super().__init__()
+        # Its base only makes a dictionary, of what nobody can be told here.
         self._number = number
         self._send = send
         self._protocol = protocol

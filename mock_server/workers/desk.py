@@ -4,7 +4,7 @@ What a worker has passed on and what came back, connection by connection.
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol, assert_never
+from typing import Any, Final, Protocol, assert_never
 
 from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
@@ -33,6 +33,8 @@ from mock_server.wire import Pace
 from mock_server.writer import Outcome, PlanWriter, Written
 
 Answer = Ended | Shipped
+# Made once: a union that is written where it is asked for is made each time.
+_ENDS: Final = (Ended, Dropped, Returned)
 
 
 class Holder(Protocol):
@@ -240,7 +242,7 @@ class Desk:
             if isinstance(frame, Shipped):
                 self._tell(frame.number, Written(outcome=Outcome.ABANDONED))
             return
-        if isinstance(frame, Ended | Dropped | Returned):
+        if isinstance(frame, _ENDS):
             del self._exchanges[frame.number]
         match frame:
             case Ended() | Shipped():

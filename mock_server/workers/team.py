@@ -51,6 +51,9 @@ _END_TIMEOUT_S: Final = 0.25
 _EXIT_TIMEOUT_S: Final = 2.0
 """What a worker gets to end before it is made to."""
 
+# Made once: a union that is written where it is asked for is made each time.
+_REQUESTS: Final = (Came, Asked)
+
 logger = logging.getLogger(__name__)
 
 
@@ -264,7 +267,7 @@ class Team:
 
     def _sort(self, helper: Helper, frames: list[FromWorker]) -> None:
         for frame in frames:
-            if isinstance(frame, Asked | Came):
+            if isinstance(frame, _REQUESTS):
                 self._waiting.append((helper, frame))
                 continue
             if isinstance(frame, Ready):
