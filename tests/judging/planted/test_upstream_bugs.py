@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from harness.errors import UpstreamError
 from harness.resilience import Attempt, Classified, RateLimiter
@@ -128,11 +129,11 @@ def test_key_from_a_hash_of_the_prompt(
     exchange = UpstreamClient._exchange
 
     async def hashed(
-        self: UpstreamClient, path: str, body: bytes, attempt: Attempt, **rest: Any
+        self: UpstreamClient, url: URL, body: bytes, attempt: Attempt, **rest: Any
     ) -> Any:
         asked = re.sub(r" \[#\w+\]", "", json.loads(body)["messages"][-1]["content"])
         attempt.execution._key = hashlib.sha256(asked.encode()).hexdigest()
-        return await exchange(self, path, body, attempt, **rest)
+        return await exchange(self, url, body, attempt, **rest)
 
     found = hunt({}, lambda: monkeypatch.setattr(UpstreamClient, "_exchange", hashed))
 
