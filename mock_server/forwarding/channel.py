@@ -39,6 +39,8 @@ class Channel(asyncio.Protocol, Generic[T]):
         self._socket: socket.socket | None = None
         self._received = b""
         self._gathered: list[bytes] = []
+        self._is_held = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self, connection: socket.socket) -> None:
         """
@@ -46,22 +48,29 @@ class Channel(asyncio.Protocol, Generic[T]):
         """
         connection.setblocking(False)  # noqa: FBT003 - its own signature
         self._socket = connection
-        loop = asyncio.get_running_loop()
-        await loop.create_connection(lambda: self, sock=connection)
+        self._loop = asyncio.get_running_loop()
+        await self._loop.create_connection(lambda: self, sock=connection)
 
     def send(self, frame: Frame) -> None:
         """
         Send a frame, together with the others of this moment.
         """
         data = _ENCODER.encode(frame)
-        if not self._gathered:
-            asyncio.get_running_loop().call_soon(self.flush)
+        if not self._gathered and not self._is_held and self._loop is not None:
+            self._loop.call_soon(self.flush)
         self._gathered += (_LENGTH.pack(len(data)), data)
+
+    def hold(self) -> None:
+        """
+        Gather frames until they are flushed, and spare the loop a turn for it.
+        """
+        self._is_held = True
 
     def flush(self) -> None:
         """
         Send what has gathered.
         """
+        self._is_held = False
         if self._gathered and self._transport is not None:
             self._transport.write(b"".join(self._gathered))
         self._gathered.clear()

@@ -79,11 +79,13 @@ class ForwardedConnection(BaseProtocol):
         self._forwarded = ForwardedTransport(number, send, self)
         self.transport = self._forwarded
 
-    def take_unsent(self) -> bytes:
+    def end(self) -> bytes:
         """
-        Return what was written and has not been sent on.
+        Return what was written and has not been sent on; nothing is written after it.
         """
-        return self._forwarded.take_unsent()
+        # Apart they are freed at once; together when somebody looks for garbage.
+        self.transport = None
+        return self._forwarded.end()
 
     def release(self) -> None:
         """
@@ -122,7 +124,7 @@ class ForwardedTransport(asyncio.Transport):
         # Its base only makes a dictionary, of what nobody can be told here.
         self._number = number
         self._send = send
-        self._protocol = protocol
+        self._protocol: BaseProtocol | None = protocol
         self._unsent: list[bytes] = []
         self._unacknowledged_bytes = 0
         self._is_closing = False
@@ -151,22 +153,22 @@ class ForwardedTransport(asyncio.Transport):
             asyncio.get_running_loop().call_soon(self._flush)
         self._unsent.append(bytes(data))
 
-    def take_unsent(self) -> bytes:
+    def end(self) -> bytes:
         """
-        Return what was written and has not been sent on.
+        Return what was written and has not been sent on, and know nobody any more.
         """
-        data = b"".join(self._unsent)
-        self._unsent.clear()
-        return data
+        self._protocol = None
+        return self._take()
 
     def acknowledge(self, data_bytes: int) -> None:
         """
         Learn that so many bytes have left.
         """
         self._unacknowledged_bytes -= data_bytes
+        protocol = self._protocol
         is_low = self._unacknowledged_bytes <= _UNSENT_BYTES_MAX
-        if is_low and self._protocol.writing_paused:
-            self._protocol.resume_writing()
+        if is_low and protocol is not None and protocol.writing_paused:
+            protocol.resume_writing()
 
     def close(self) -> None:
         """
@@ -198,14 +200,20 @@ class ForwardedTransport(asyncio.Transport):
         return default
 
     def _flush(self) -> None:
-        data = self.take_unsent()
+        data = self._take()
         if not data or self._is_closing:
             return
         self._send(Data(self._number, data))
         self._unacknowledged_bytes += len(data)
+        protocol = self._protocol
         is_high = self._unacknowledged_bytes > _UNSENT_BYTES_MAX
-        if is_high and not self._protocol.writing_paused:
-            self._protocol.pause_writing()
+        if is_high and protocol is not None and not protocol.writing_paused:
+            protocol.pause_writing()
+
+    def _take(self) -> bytes:
+        data = b"".join(self._unsent)
+        self._unsent.clear()
+        return data
 
 
 class Shipment(Protocol):

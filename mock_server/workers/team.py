@@ -302,8 +302,14 @@ class Team:
             self._serve_batch(batch)
 
     def _serve_batch(self, batch: list[tuple[Helper, Asked | Came]]) -> None:
-        for helper, asked in batch:
-            self._serve(helper, asked)
+        for helper in self._helpers:
+            helper.channel.hold()
+        try:
+            for helper, asked in batch:
+                self._serve(helper, asked)
+        finally:
+            for helper in self._helpers:
+                helper.channel.flush()
 
     def _serve(self, helper: Helper, asked: Asked | Came) -> None:
         if self._group is None or self._is_ending:
@@ -362,6 +368,6 @@ class Team:
     @staticmethod
     def _end(helper: Helper, http: Forwarded, response: web.StreamResponse) -> None:
         if http.shipment is None:
-            data = http.connection.take_unsent()
+            data = http.connection.end()
             is_kept_alive = bool(response.keep_alive)
             helper.channel.send(Ended(http.number, data, is_kept_alive))
