@@ -63,13 +63,16 @@ class FaultContexts:
 
     def _make(self, fault_id: str) -> FaultContext:
         keys, request = self._keys, self._request
+        # It must not hold what holds it, or all of it stays until somebody looks for
+        # garbage.
+        draws, world = self._core.draws, self._world.name
 
         def draw(purpose: str) -> float:
-            return self._core.draws.draw(
+            return draws.draw(
                 "fault-detail",
                 fault_id,
                 purpose,
-                self._world.name,
+                world,
                 keys.conversation,
                 keys.turn,
                 keys.attempt_number,

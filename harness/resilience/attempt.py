@@ -70,8 +70,8 @@ class Attempt:
     Attributes:
         number: Counts the attempts of the call from 1.
         tokens: What it costs at a limit on tokens, beside one request.
-        on_start: Called when all permits are there and the call is about to be made;
-            it may refuse it.
+        on_start: Called with the attempt when all permits are there and the call is
+            about to be made; it may refuse it.
         deadline: When the whole call has to be over.
         timeout_s: How long this attempt may take, known once it is made.
         started_s: When it was made, on the monotonic clock.
@@ -119,7 +119,9 @@ class Attempt:
         self.started_s = 0.0
         self.duration_s = 0.0
         self.classified: Classified | None = None
-        self.on_start: Callable[[], None] | None = None
+        # It is given the attempt, which it must not hold: neither would be freed then
+        # until somebody looks for garbage.
+        self.on_start: Callable[[Attempt], None] | None = None
         self.blocked_s: float | None = None
         self.status: int | None = None
         self.request_id: str | None = None

@@ -128,14 +128,14 @@ class CircuitBreaker:
         if refuses_for_s is None:
             return
         is_open = circuit.state is _OPEN
-        error = CircuitOpenError(
-            circuit=self.name,
-            state=_OPEN_NAME if is_open else _ISOLATED_NAME,
-            retry_after_s=refuses_for_s,
+        raise self._told(
+            operation,
+            CircuitOpenError(
+                circuit=self.name,
+                state=_OPEN_NAME if is_open else _ISOLATED_NAME,
+                retry_after_s=refuses_for_s,
+            ),
         )
-        if self._bus.is_heard:
-            self._tell_rejection(operation, error)
-        raise error
 
     def start(self, permit: CircuitPermit) -> None:
         """
@@ -193,9 +193,9 @@ class CircuitBreaker:
         try:
             permit = self.admit(queued=True)
         except CircuitOpenError as error:
-            self._tell_rejection(attempt.operation, error)
+            self._told(attempt.operation, error)
             raise
-        attempt.on_start = functools.partial(self._start_queued, permit, attempt)
+        attempt.on_start = functools.partial(self._start_queued, permit)
         try:
             return await inner(attempt)
         finally:
@@ -283,9 +283,7 @@ class CircuitBreaker:
         if refusal is None:
             permit.started_s = attempt.started_s
             return
-        error = self._error(refusal)
-        self._tell_rejection(attempt.operation, error)
-        raise error
+        raise self._told(attempt.operation, self._error(refusal))
 
     def _error(self, refusal: CircuitRefusal) -> CircuitOpenError:
         return CircuitOpenError(
@@ -294,18 +292,24 @@ class CircuitBreaker:
             retry_after_s=refusal.retry_after_s,
         )
 
-    def _tell_rejection(self, operation: str, error: CircuitOpenError) -> None:
-        if not self._bus.is_heard:
-            return
-        self._bus.publish(
-            OperationRejected(
-                operation=operation,
-                strategy=self.kind.value,
-                reason=error.reason,
-                retry_after_s=error.retry_after_s,
-                circuit=self.name,
+    def _told(self, operation: str, error: CircuitOpenError) -> CircuitOpenError:
+        """
+        Tell of a refusal and return it.
+
+        Whoever raises it keeps no name for it: a frame that holds the error which its
+        traceback holds stays until somebody looks for garbage.
+        """
+        if self._bus.is_heard:
+            self._bus.publish(
+                OperationRejected(
+                    operation=operation,
+                    strategy=self.kind.value,
+                    reason=error.reason,
+                    retry_after_s=error.retry_after_s,
+                    circuit=self.name,
+                )
             )
-        )
+        return error
 
     def _settle_attempt(self, permit: CircuitPermit, attempt: Attempt) -> None:
         classified = attempt.classified

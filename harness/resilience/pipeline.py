@@ -245,7 +245,7 @@ class Pipeline:
             timeout_s = left_s if timeout_s is None else min(timeout_s, left_s)
         attempt.timeout_s = timeout_s
         if attempt.on_start is not None:
-            attempt.on_start()
+            attempt.on_start(attempt)
         attempt.execution.attempts += 1
         if self._bus.is_heard:
             self._bus.publish(

@@ -177,36 +177,32 @@ class Retry:
             while True:
                 try:
                     return await inner(current)
-                except Exception as error:  # noqa: BLE001 - raised again unless it is retried
-                    wait_s = self._plan_or_raise(current, error, progress)
+                except Exception as error:
+                    wait_s = self._plan(current, error, progress)
+                    was_made = current.classified is not None
+                    if wait_s is None:
+                        if was_made or progress.last_error is None:
+                            raise
+                        raise error from progress.last_error
+                    if was_made:
+                        progress.last_error = error
                 finally:
                     self._record(current.classified)
                     attempt.classified = current.classified
                 await self._clock.sleep(wait_s)
                 current = current.another()
         finally:
+            # It holds this frame, which holds it: apart they are freed at once.
+            progress.last_error = None
             if budget is not None:
                 budget.end(retries=progress.retries)
-
-    def _plan_or_raise(
-        self, attempt: Attempt, error: Exception, progress: _Progress
-    ) -> float:
-        """
-        Return the delay before the next attempt, or let the error leave.
-        """
-        wait_s = self._plan(attempt, error, progress)
-        was_made = attempt.classified is not None
-        if wait_s is None:
-            if was_made or progress.last_error is None:
-                raise error
-            raise error from progress.last_error
-        if was_made:
-            progress.last_error = error
-        return wait_s
 
     def _plan(
         self, attempt: Attempt, error: Exception, progress: _Progress
     ) -> float | None:
+        """
+        Return the delay before the next attempt; None if there is none to be.
+        """
         step = self._step(attempt, error, progress)
         number = attempt.execution.attempts
         if isinstance(step, RetryIn):

@@ -223,7 +223,11 @@ class UpstreamClient:
         except TRANSPORT_ERRORS as error:
             failure = explain(error)
         # Raised out here, so that what it was made from is not its context.
-        raise failure
+        try:
+            raise failure
+        finally:
+            # It holds this frame, which holds it: apart they are freed at once.
+            del failure
 
     async def _take(
         self, response: aiohttp.ClientResponse, attempt: Attempt, read: _Read[ReadT]
