@@ -64,7 +64,9 @@ class _BoundNames:
         """
         Return module, name and replacement of every such name.
         """
-        for name, module in list(sys.modules.items()):
+        # Copied by one call of C, for to make a list of pairs may set off a collection,
+        # and what is collected may import something.
+        for name, module in sys.modules.copy().items():
             if name not in self._read and isinstance(module, ModuleType):
                 self._read.add(name)
                 is_ours = name.startswith(__package__)

@@ -27,25 +27,29 @@ pytestmark = pytest.mark.virtual_time
 
 MakePipeline = Callable[..., Pipeline]
 Call = Callable[[Attempt], Awaitable[str]]
+LeftBehind = Callable[[], list[str]]
 
 _OF_A_CALL = (Attempt, Execution, CircuitPermit, RejectedError, ConnectionError)
 
 
+def in_memory() -> list[object]:
+    """
+    Return what there is of calls, over or not.
+    """
+    return [each for each in gc.get_objects() if isinstance(each, _OF_A_CALL)]
+
+
 @pytest.fixture
-def _no_collector() -> Iterator[None]:
-    gc.collect()
+def left_behind() -> Iterator[LeftBehind]:
+    """
+    Return what says of which kinds a test has left something in memory.
+    """
     gc.disable()
-    yield
+    # Held, so that nothing that comes later has the identity of one of them.
+    before = in_memory()
+    known = {id(each) for each in before}
+    yield lambda: [type(each).__name__ for each in in_memory() if id(each) not in known]
     gc.enable()
-
-
-def left_behind() -> list[str]:
-    """
-    Return what is in memory of calls that are over.
-    """
-    return [
-        type(each).__name__ for each in gc.get_objects() if isinstance(each, _OF_A_CALL)
-    ]
 
 
 async def outcome_of(pipeline: Pipeline, call: Call) -> str:
@@ -58,9 +62,8 @@ async def outcome_of(pipeline: Pipeline, call: Call) -> str:
         return type(error).__name__
 
 
-@pytest.mark.usefixtures("_no_collector")
 async def test_calls_leave_nothing_behind(
-    make_pipeline: MakePipeline, clock: LoopClock
+    make_pipeline: MakePipeline, clock: LoopClock, left_behind: LeftBehind
 ) -> None:
     """
     A success, a failure after retries and every kind of refusal are freed when over.
@@ -89,9 +92,8 @@ async def test_calls_leave_nothing_behind(
     assert left_behind() == []
 
 
-@pytest.mark.usefixtures("_no_collector")
 async def test_a_call_that_is_refused_as_it_starts_leaves_nothing(
-    make_pipeline: MakePipeline, clock: LoopClock
+    make_pipeline: MakePipeline, clock: LoopClock, left_behind: LeftBehind
 ) -> None:
     """
     So is a call whose circuit opened while it waited for the limiter behind it.

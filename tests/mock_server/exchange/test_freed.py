@@ -28,10 +28,16 @@ CHATS = 20
 
 @pytest.fixture(autouse=True)
 def _no_collector() -> Iterator[None]:
-    gc.collect()
     gc.disable()
     yield
     gc.enable()
+
+
+def contexts() -> list[FaultContexts]:
+    """
+    Return all that are in memory.
+    """
+    return [each for each in gc.get_objects() if isinstance(each, FaultContexts)]
 
 
 def test_a_chat_with_faults_leaves_none_of_their_contexts() -> None:
@@ -44,9 +50,9 @@ def test_a_chat_with_faults_leaves_none_of_their_contexts() -> None:
         async with mock_in_test(
             SCRIPT, MockOptions(port=0, seed=3), clock=clock
         ) as mock:
+            before = contexts()
             statuses = {(await mock.chat(f"chat {n}")).status for n in range(CHATS)}
-            left = sum(isinstance(each, FaultContexts) for each in gc.get_objects())
-            return statuses, left
+            return statuses, len(contexts()) - len(before)
 
     statuses, left = run_virtual(main, seed=1)
 
