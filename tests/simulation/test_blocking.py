@@ -31,18 +31,20 @@ from harness.simulation import SimLoop
 Call = Callable[[], Any]
 
 
-def tcp() -> socket.socket:
+def on_tcp(call: Callable[[socket.socket], Any]) -> None:
     """
-    Return a socket that is not connected.
+    Ask something of a socket that is not connected.
     """
-    return socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        call(sock)
 
 
-def udp() -> socket.socket:
+def on_udp(call: Callable[[socket.socket], Any]) -> None:
     """
-    Return a socket for datagrams.
+    Ask something of a socket for datagrams.
     """
-    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        call(sock)
 
 
 def read_pipe() -> None:
@@ -122,19 +124,24 @@ CALLS: Final[dict[str, tuple[str, Call]]] = {
     "sigwait": ("signal.sigwait", lambda: signal.sigwait([signal.SIGUSR1])),
     "connect": ("connect", lambda: socket.create_connection(("127.0.0.1", 9))),
     "urlopen": ("connect", lambda: urllib.request.urlopen("http://127.0.0.1:9/")),
-    "listen": ("listen", lambda: tcp().listen()),
-    "accept": ("accept", lambda: tcp().accept()),
-    "recv": ("recv", lambda: tcp().recv(1)),
-    "recv_into": ("recv_into", lambda: tcp().recv_into(bytearray(1))),
-    "recvfrom": ("recvfrom", lambda: udp().recvfrom(1)),
-    "sendto": ("sendto", lambda: udp().sendto(b"x", ("127.0.0.1", 9))),
-    "sendmsg": ("sendmsg", lambda: tcp().sendmsg([b"x"])),
+    "listen": ("listen", lambda: on_tcp(lambda sock: sock.listen())),
+    "accept": ("accept", lambda: on_tcp(lambda sock: sock.accept())),
+    "recv": ("recv", lambda: on_tcp(lambda sock: sock.recv(1))),
+    "recv_into": (
+        "recv_into",
+        lambda: on_tcp(lambda sock: sock.recv_into(bytearray(1))),
+    ),
+    "recvfrom": ("recvfrom", lambda: on_udp(lambda sock: sock.recvfrom(1))),
+    "sendto": (
+        "sendto",
+        lambda: on_udp(lambda sock: sock.sendto(b"x", ("127.0.0.1", 9))),
+    ),
+    "sendmsg": ("sendmsg", lambda: on_tcp(lambda sock: sock.sendmsg([b"x"]))),
 }
 
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("name", CALLS)
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 async def test_blocking_calls_are_refused_at_the_call(name: str) -> None:
     """
     What would stop the loop or leave the simulation raises, and says what to do.
