@@ -352,7 +352,7 @@ class GroupCommit:
         _tell(loop, _set_result_if_waiting, opened)
         while (batch := self._gather()) is not None:
             run_batch(connection, batch)
-            self.commits += 1
+            self.commits += not all(job.is_query for job in batch.jobs)
             _tell_batch(batch)
         connection.close()
 

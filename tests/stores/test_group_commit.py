@@ -300,6 +300,21 @@ async def test_reads_what_was_asked_for_before(bench: Bench) -> None:
     assert seen.result() == [("a",), ("b",)]
 
 
+async def test_a_query_alone_commits_nothing(bench: Bench) -> None:
+    """
+    What only reads is no commit, and is not counted as one.
+    """
+    executor = bench.group()
+    await executor.start()
+
+    await executor.run(insert("a"))
+    for _ in range(3):
+        await executor.read(lambda db: db.execute("SELECT 1").fetchall())
+    await executor.stop()
+
+    assert executor.commits == 1
+
+
 async def test_a_query_that_cannot_be_read_is_an_outage(
     executor: Executor, bench: Bench
 ) -> None:
